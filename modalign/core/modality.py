@@ -1,0 +1,155 @@
+"""The contract of a modality: everything the loop has to know about text, images or sound."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from modalign.core.batch import Comparison, Example, Likelihood, PreferenceBatch, Window
+from modalign.core.errors import UserError
+from modalign.core.objectives.base import Needs
+
+
+class Modality(ABC):
+    """Loads a policy, encodes comparisons for it and says how likely it finds them.
+
+    A modality holds settings and light processors (tokenizer, image processor), never the policy itself, so that data
+    workers can hold one. The constructor must not load weights.
+
+    Attributes:
+        name: The short name it is registered under.
+        provides: Extra likelihood quantities it can compute (see `Needs.extra`).
+        extra_roles: Cells it can add on an objective's request.
+        supports_adapters: Whether `adapter_off` works for policies that carry an adapter.
+    """
+
+    name: ClassVar[str]
+    provides: ClassVar[frozenset[str]] = frozenset()
+    extra_roles: ClassVar[frozenset[str]] = frozenset()
+    supports_adapters: ClassVar[bool] = False
+
+    @abstractmethod
+    def load(self, model: str | None = None) -> nn.Module:
+        """Build the policy on the CPU, its trainable parameters marked by `requires_grad`, in training mode.
+
+        Args:
+            model: Another hub id or folder to load in the same way; None for the one this modality was given.
+
+        Raises:
+            UserError: The model cannot be found or does not fit this modality.
+        """
+
+    @abstractmethod
+    def encode(self, comparison: Comparison) -> Example:
+        """Encode one comparison. A pure function of the comparison: called in data workers, and again on every epoch.
+
+        Raises:
+            RowError: The comparison cannot be used; `source` and `row` are filled in by the caller.
+        """
+
+    @abstractmethod
+    def collate_cells(self, cells: Sequence[Any]) -> dict[str, Any]:
+        """Turn the encodings of N cells into the tensors that `likelihood` reads from `batch.inputs`."""
+
+    @abstractmethod
+    def likelihood(self, model: nn.Module, batch: PreferenceBatch, needs: Needs) -> Likelihood:
+        """How likely `model` finds each cell, reduced in float32 whatever the model's dtype.
+
+        Must not depend on how the batch is padded, ordered or split.
+
+        Args:
+            model: The policy or a reference that `load` built.
+            batch: On the model's device.
+            needs: What to compute beyond `logps` and `sizes`, and which roles need no gradient.
+        """
+
+    def collate(self, examples: Sequence[Example], index: Sequence[int], epoch: int = 0) -> PreferenceBatch:
+        """Lay B examples out as a batch; see `PreferenceBatch` for the layout.
+
+        Args:
+            examples: Of any mix of roles.
+            index: The rows' numbers in the data set.
+            epoch: The pass over the data.
+        """
+        roles, columns = _columns([example.comparison.roles for example in examples])
+        shape = (len(examples), len(roles))
+        scores, sizes = torch.full(shape, torch.nan), torch.zeros(shape)
+        mask = torch.zeros(shape, dtype=torch.bool)
+        for b, example in enumerate(examples):
+            for k, candidate, size in zip(columns[b], example.comparison.candidates, example.sizes, strict=True):
+                mask[b, k] = True
+                sizes[b, k] = size
+                if candidate.score is not None:
+                    scores[b, k] = candidate.score
+        cells = [
+            cell
+            for example, places in zip(examples, columns, strict=True)
+            for _, cell in sorted(zip(places, example.cells, strict=True), key=lambda placed: placed[0])
+        ]
+        batch = PreferenceBatch(
+            inputs=self.collate_cells(cells),
+            roles=roles,
+            scores=scores,
+            sizes=sizes,
+            mask=mask,
+            weight=torch.tensor([example.comparison.weight for example in examples], dtype=torch.float32),
+            index=torch.tensor(list(index)),
+            epoch=epoch,
+        )
+        batch.window = Window.of([batch])
+        return batch
+
+    def fingerprint(self) -> str:
+        """Whatever beside weights and encoded row changes a log-probability; part of the key of a cached reference."""
+        return repr(sorted((key, repr(value)) for key, value in vars(self).items() if not key.startswith("_")))
+
+    def adapter_off(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """A context in which `model` computes without its adapter and without dropout."""
+        raise self._missing("switching an adapter off")
+
+    def has_adapter(self, model: nn.Module) -> bool:
+        """Whether `adapter_off` would show the model as it was before training."""
+        return False
+
+    def sample(
+        self, model: nn.Module, prompts: Sequence[Any], n: int = 1, seed: int = 0, **options: Any
+    ) -> list[list[Any]]:
+        """Generate `n` candidates for each prompt, the same ones for the same seed and prompt.
+
+        Returns:
+            For each prompt, `n` responses in the form a `Candidate` holds.
+        """
+        raise self._missing("sampling")
+
+    def export(self, model: nn.Module, folder: Path, card: str, **options: Any) -> None:
+        """Write an ordinary folder (transformers, diffusers, peft) that its library loads, with `card` as README.md."""
+        raise self._missing("export")
+
+    def preview(self, prompt: Any, response: Any) -> str:
+        """A line or two a person can read, for sample tables and logs."""
+        return f"{prompt!s}\n{response!s}"
+
+    def _missing(self, what: str) -> UserError:
+        return UserError(f"The modality {self.name!r} has no {what}.", "Choose a modality that has it, or add it there.")
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], list[list[int]]]:
+    """Columns for rows of roles, and each row's places in them: the n-th candidate of a role takes its n-th column."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        for role in row:
+            counts[role] = max(counts.get(role, 0), row.count(role))
+    roles = tuple(role for role, count in counts.items() for _ in range(count))
+    places = []
+    for row in rows:
+        used: dict[str, int] = {}
+        place = []
+        for role in row:
+            place.append(roles.index(role) + used.get(role, 0))
+            used[role] = used.get(role, 0) + 1
+        places.append(place)
+    return roles, places

@@ -1,0 +1,23 @@
+"""The contract of a sampler: search at generation time over a model and, where it wants one, a reward."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import nn
+
+from modalign.core.modality import Modality
+
+
+class Sampler(ABC):
+    """Chooses one response a prompt.
+
+    Attributes:
+        name: The short name it is registered under.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def sample(self, modality: Modality, model: nn.Module, prompts: Sequence[Any], seed: int = 0) -> list[Any]:
+        """One response for each prompt, the same for the same seed."""
