@@ -129,7 +129,7 @@ class PreferenceBatch:
         index: `(B,)` int, the rows' numbers in the data set.
         epoch: The pass over the data this batch belongs to; with `index` it keys a row's randomness.
         fingerprints: B hashes of the encoded rows; empty unless a cached reference asked for them.
-        window: Totals of the optimiser step this batch is part of; None means the batch is a step of its own.
+        window: Totals of the optimiser step this batch is part of; None where the batch is a step of its own.
     """
 
     inputs: dict[str, Any]

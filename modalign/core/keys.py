@@ -1,5 +1,6 @@
 """Where randomness is born: a generator is a pure function of a key, never of what ran before it."""
 
+import os
 import random
 from hashlib import blake2b
 
@@ -29,3 +30,8 @@ def seed_global(*key: int | str) -> None:
     seed = key_seed(*key)
     torch.manual_seed(seed)
     random.seed(seed)
+
+
+def run_seed() -> int:
+    """The run's seed: what `seed_everything` was given, 0 where it was never called."""
+    return int(os.environ.get("PL_GLOBAL_SEED", "0"))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from modalign.core.batch import Comparison, Example, Likelihood, PreferenceBatch, Window
+from modalign.core.batch import Comparison, Example, Likelihood, PreferenceBatch
 from modalign.core.errors import UserError
 from modalign.core.objectives.base import Needs
 
@@ -90,7 +90,7 @@ class Modality(ABC):
             for example, places in zip(examples, columns, strict=True)
             for _, cell in sorted(zip(places, example.cells, strict=True), key=lambda placed: placed[0])
         ]
-        batch = PreferenceBatch(
+        return PreferenceBatch(
             inputs=self.collate_cells(cells),
             roles=roles,
             scores=scores,
@@ -100,8 +100,6 @@ class Modality(ABC):
             index=torch.tensor(list(index)),
             epoch=epoch,
         )
-        batch.window = Window.of([batch])
-        return batch
 
     def fingerprint(self) -> str:
         """Whatever beside weights and encoded row changes a log-probability; part of the key of a cached reference."""

@@ -1,0 +1,80 @@
+"""Checkpoints to resume from: every N optimiser steps and at the end, the newest few kept."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from modalign.core.errors import ConfigError
+
+_NAME = re.compile(r"step-(\d+)\.ckpt$")
+
+
+class ResumeCheckpoint(Checkpoint):
+    """Saves `checkpoints/step-N.ckpt` under the trainer's root folder.
+
+    Lightning's ModelCheckpoint keeps the best by a metric and may stand beside this one.
+
+    Args:
+        every_n_steps: Optimiser steps between two checkpoints.
+        keep: How many of the newest to keep.
+    """
+
+    def __init__(self, every_n_steps: int = 500, keep: int = 2) -> None:
+        if every_n_steps < 1 or keep < 1:
+            raise ConfigError(f"ResumeCheckpoint: every_n_steps {every_n_steps}, keep {keep}.", "Give at least 1 each.")
+        self.every_n_steps = every_n_steps
+        self.keep = keep
+        self._saved = -1
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        if step != self._saved and step > 0 and step % self.every_n_steps == 0 and _between_steps(trainer):
+            self._save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step != self._saved:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        self._saved = trainer.global_step
+        folder = checkpoint_folder(trainer.default_root_dir)
+        trainer.save_checkpoint(folder / f"step-{trainer.global_step:07d}.ckpt")
+        if trainer.is_global_zero:
+            for old in _by_step(folder)[: -self.keep]:
+                old.unlink()
+            for torn in folder.glob(".step-*.tmp"):
+                torn.unlink()
+
+
+def checkpoint_folder(root: str | Path) -> Path:
+    """Where a run keeps its checkpoints."""
+    return Path(root) / "checkpoints"
+
+
+def newest_checkpoint(root: str | Path) -> Path | None:
+    """The newest checkpoint of a run that can be read, None where there is none."""
+    return next((path for path in reversed(_by_step(checkpoint_folder(root))) if _readable(path)), None)
+
+
+def _between_steps(trainer: Trainer) -> bool:
+    """Whether no gradients are accumulated: those would not be in the checkpoint."""
+    return not trainer.fit_loop._should_accumulate()
+
+
+def _by_step(folder: Path) -> list[Path]:
+    numbered = [(int(match[1]), path) for path in folder.glob("*.ckpt") if (match := _NAME.search(path.name))]
+    return [path for _, path in sorted(numbered)]
+
+
+def _readable(path: Path) -> bool:
+    try:
+        torch.load(path, map_location="meta", weights_only=True, mmap=True)
+    except (OSError, RuntimeError, EOFError, ValueError):
+        return False
+    return True

@@ -1,0 +1,104 @@
+"""Metrics of training and evaluation: exact weighted means, logged with one reduction."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
+
+from modalign.core.batch import PreferenceBatch
+from modalign.core.callbacks.meter import Meter
+from modalign.core.callbacks.throughput import Throughput
+from modalign.core.objectives.base import Metric, ObjectiveOutput
+
+
+class MetricsLog(Callback):
+    """Logs the objective's metrics, the loss, lengths, gradient norm, learning rate and throughput.
+
+    Training metrics are means over the `trainer.log_every_n_steps` optimiser steps before; validation and test metrics
+    are means over all rows, under `val/` and `test/`.
+
+    Attributes:
+        latest: The training metrics last logged, for a progress bar.
+    """
+
+    def __init__(self) -> None:
+        self.latest: dict[str, float] = {}
+        self._meter = Meter()
+        self._evaluation = Meter()
+        self._throughput = Throughput()
+        self._coefficients: list[float] = []
+        self._stepped = 0
+        self._learning_rate = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stepped = trainer.global_step
+        self._throughput.resume()
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        norm = torch.nn.utils.get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
+        self._meter.add_sum("grad_norm", norm, torch.ones_like(norm))
+        self._learning_rate = optimizer.param_groups[0]["lr"]
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: PreferenceBatch, batch_idx: int
+    ) -> None:
+        self._count(self._meter, outputs["output"], batch)
+        self._throughput.count(int((batch.weight > 0).sum()), float(batch.sizes.sum()))
+        step = trainer.global_step
+        if step != self._stepped and step % trainer.log_every_n_steps == 0:
+            means = {**self._means(self._meter), "learning_rate": self._learning_rate, "epoch": trainer.current_epoch}
+            self.latest = means
+            for logger in trainer.loggers:
+                logger.log_metrics({**means, **self._throughput.rates(trainer.world_size)}, step=step)
+        self._stepped = step
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._throughput.resume()
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: PreferenceBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._count(self._evaluation, outputs, batch)
+
+    on_test_batch_end = on_validation_batch_end
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log_evaluation(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._log_evaluation(trainer, pl_module, "test")
+
+    def state_dict(self) -> dict[str, Any]:
+        # What was counted since the last log, so that a resumed run logs the same means.
+        return {"meter": self._meter.state_dict(), "coefficients": self._coefficients}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._meter.load_state_dict(state_dict["meter"])
+        self._coefficients = state_dict["coefficients"]
+
+    def _log_evaluation(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        means = {f"{stage}/{name}": value for name, value in self._means(self._evaluation).items()}
+        if not trainer.sanity_checking:
+            pl_module.log_dict(means)
+
+    def _count(self, meter: Meter, output: ObjectiveOutput, batch: PreferenceBatch) -> None:
+        lengths = {
+            f"lengths/{role}": Metric(batch.sizes[:, column], batch.mask[:, column])
+            for column, role in enumerate(batch.roles)
+        }
+        meter.add({**output.metrics, **lengths}, batch.weight)
+        for number, term in enumerate(output.terms):
+            meter.add_sum(f"term/{number}", *term.totals(batch))
+        self._coefficients = [term.coefficient for term in output.terms]
+
+    def _means(self, meter: Meter) -> dict[str, float]:
+        means = meter.means()
+        parts = [means.pop(f"term/{number}") for number in range(len(self._coefficients))]
+        return {"loss": sum(c * part for c, part in zip(self._coefficients, parts, strict=True)), **means}

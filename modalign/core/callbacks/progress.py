@@ -1,0 +1,45 @@
+"""Progress that shows loss, accuracy and margin: a bar on a terminal, lines elsewhere."""
+
+import sys
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from modalign.core.callbacks.metrics import MetricsLog
+
+SHOWN = {"loss": "loss", "rewards/accuracies": "accuracy", "rewards/margins": "margin"}
+
+
+class Progress(TQDMProgressBar):
+    """Lightning's bar with the metrics last logged; off a terminal it prints a line each time metrics are logged."""
+
+    def __init__(self, refresh_rate: int = 1) -> None:
+        super().__init__(refresh_rate=refresh_rate if sys.stdout.isatty() else 0)
+        self._printed = -1
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        latest = _latest(trainer)
+        return {shown: f"{latest[name]:.4g}" for name, shown in SHOWN.items() if name in latest}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        step = trainer.global_step
+        due = step % trainer.log_every_n_steps == 0 and step != self._printed and _latest(trainer)
+        if not self.is_enabled and trainer.is_global_zero and due:
+            self._printed = step
+            shown = ", ".join(f"{name} {value}" for name, value in self.get_metrics(trainer, pl_module).items())
+            print(f"epoch {trainer.current_epoch}, step {step}: {shown}", flush=True)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        if trainer.is_global_zero and not trainer.sanity_checking:
+            metrics = {name: f"{trainer.callback_metrics[f'val/{key}']:.4g}" for key, name in SHOWN.items()
+                       if f"val/{key}" in trainer.callback_metrics}
+            print(f"validation at step {trainer.global_step}: " + ", ".join(f"{n} {v}" for n, v in metrics.items()))
+
+
+def _latest(trainer: Trainer) -> dict[str, float]:
+    return next((c.latest for c in trainer.callbacks if isinstance(c, MetricsLog)), {})  # type: ignore[attr-defined]

@@ -1,0 +1,81 @@
+"""Whether objective, reference, modality and data fit together, told before anything is loaded."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from modalign.core.batch import MISMATCHED
+from modalign.core.errors import ConfigError
+from modalign.core.format import Format
+from modalign.core.modality import Modality
+from modalign.core.objectives.base import Feedback, Objective
+from modalign.core.reference import CachedReference, NoReference, Reference
+
+_EXAMPLES = {
+    Feedback.PAIRWISE: "pairs (chosen, rejected)",
+    Feedback.POINTWISE: "labels (good or bad for each response)",
+    Feedback.LISTWISE: "ranked lists (several responses with scores)",
+    Feedback.DEMONSTRATION: "demonstrations (responses to imitate)",
+}
+_CURES = {
+    Feedback.PAIRWISE: "Use pairs, or an objective for labels such as kto or bco.",
+    Feedback.POINTWISE: "Use data with labels, or an objective for pairs such as dpo.",
+    Feedback.LISTWISE: "Use data with several scored responses a prompt, or split the lists into pairs.",
+    Feedback.DEMONSTRATION: "Use data with a response to imitate.",
+}
+
+
+def check_parts(modality: Modality, objective: Objective, reference: Reference | None) -> None:
+    """Refuse parts that cannot work together.
+
+    Raises:
+        ConfigError: Saying which two parts, and what to change.
+    """
+    name = type(objective).__name__
+    missing = objective.needs.extra - modality.provides
+    if missing:
+        raise ConfigError(
+            f"The objective {name} needs {', '.join(sorted(missing))}, which the modality {modality.name!r} does not "
+            "compute.",
+            f"It computes: {', '.join(sorted(modality.provides)) or 'log-probabilities only'}.",
+        )
+    unknown = set(objective.extra_roles) - modality.extra_roles - {MISMATCHED}
+    if unknown:
+        raise ConfigError(
+            f"The objective {name} needs cells of role {', '.join(sorted(unknown))}, which the modality "
+            f"{modality.name!r} does not make.",
+            "Choose a modality that makes them, or another objective.",
+        )
+    if reference is None:
+        return
+    given = not isinstance(reference, NoReference)
+    if given and not objective.uses_reference:
+        raise ConfigError(
+            f"The objective {name} uses no reference, and model.reference is {type(reference).__name__}.",
+            "Remove model.reference, or set it to none.",
+        )
+    if not given and objective.uses_reference:
+        raise ConfigError(
+            f"The objective {name} needs a reference, and model.reference is none.",
+            "Remove model.reference (one is chosen for you), or use a reference-free objective such as simpo.",
+        )
+    if isinstance(reference, CachedReference) and (objective.needs.token_logps or objective.needs.extra):
+        raise ConfigError(
+            f"The objective {name} needs more of the reference than one log-probability a response, and a cached "
+            "reference keeps only that.",
+            "Use model.reference: frozen.",
+        )
+
+
+def check_feedback(objective: Objective, format: Format, columns: Mapping[str, Any], source: str) -> None:
+    """Refuse an objective that asks for what the rows do not say.
+
+    Raises:
+        ConfigError: Naming the data and a cure.
+    """
+    offered = format.resolve(columns, source).feedback(columns)
+    if objective.feedback not in offered:
+        raise ConfigError(
+            f"The objective {type(objective).__name__} learns from {_EXAMPLES[objective.feedback]}, and {source} "
+            f"(columns {', '.join(columns)}) holds {' and '.join(_EXAMPLES[f] for f in sorted(offered))}.",
+            _CURES[objective.feedback],
+        )

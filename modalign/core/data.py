@@ -1,0 +1,290 @@
+"""The data module: rows become comparisons, comparisons become batches, and a resumed run continues where it stood."""
+
+import json
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.data import Subset
+
+from modalign.core.batch import Comparison, PreferenceBatch
+from modalign.core.compatibility import check_feedback
+from modalign.core.data_report import DataReport
+from modalign.core.dataset import ComparisonDataset, split_rows
+from modalign.core.errors import ConfigError
+from modalign.core.format import Format
+from modalign.core.keys import run_seed
+from modalign.core.loader import BatchLoader, Collate, Position, SizedBatchLoader, map_batches
+from modalign.core.modality import Modality
+from modalign.core.objectives.base import Objective
+from modalign.core.order import BatchOrder
+from modalign.core.sources import open_rows
+from modalign.core.stream import ComparisonStream, stream_batches
+
+
+class PreferenceDataModule(LightningDataModule):
+    """Preference data of any schema, from files, folders or the hub.
+
+    Args:
+        train: Files, folders or hub ids to train on.
+        validation: What to validate on; empty for none.
+        test: What `test` and `predict` run on; the validation data where empty.
+        format: The schema of the rows.
+        split: The split of a hub data set to train on.
+        validation_split: The split of a hub data set to validate and test on.
+        config_name: The configuration of a hub data set.
+        validation_rows: Hold this many comparisons of the training data out for validation, where `validation` is
+            empty. Comparisons with the same prompt stay on the same side.
+        batch_size: Comparisons a batch on each rank.
+        validation_batch_size: The same in validation, test and prediction; `batch_size` where None.
+        shuffle: Whether every epoch has an order of its own.
+        on_bad_row: `error` refuses data with unusable rows, listing them; `skip` leaves them out, and counts and lists
+            them.
+        max_rows: Read only this many rows.
+        streaming: Read the training data as a stream, without knowing its length: rows are checked as they come.
+        shuffle_buffer: How many rows of a stream are shuffled among each other.
+        workers: Data worker processes.
+    """
+
+    def __init__(
+        self,
+        format: Format,
+        train: str | list[str] = "",
+        validation: str | list[str] = "",
+        test: str | list[str] = "",
+        split: str = "train",
+        validation_split: str = "test",
+        config_name: str | None = None,
+        validation_rows: int = 0,
+        batch_size: int = 8,
+        validation_batch_size: int | None = None,
+        shuffle: bool = True,
+        on_bad_row: Literal["error", "skip"] = "error",
+        max_rows: int | None = None,
+        streaming: bool = False,
+        shuffle_buffer: int = 1000,
+        workers: int = 0,
+    ) -> None:
+        super().__init__()
+        _check_sizes(batch_size, validation_batch_size, validation_rows, workers, shuffle_buffer, max_rows)
+        if streaming and validation_rows:
+            raise ConfigError(
+                "data.validation_rows cannot be held out of a stream.", "Give a data.validation file instead."
+            )
+        self.format = format
+        self.paths = {"train": _listed(train), "validation": _listed(validation), "test": _listed(test)}
+        self.splits = {"train": split, "validation": validation_split, "test": validation_split}
+        self.config_name = config_name
+        self.validation_rows = validation_rows
+        self.batch_size = batch_size
+        self.validation_batch_size = validation_batch_size or batch_size
+        self.shuffle = shuffle
+        self.on_bad_row = on_bad_row
+        self.max_rows = max_rows
+        self.streaming = streaming
+        self.shuffle_buffer = shuffle_buffer
+        self.workers = workers
+        self.reports: dict[str, DataReport] = {}
+        self.position = Position()
+        self._modality: Modality | None = None
+        self._fingerprints = False
+        self._sets: dict[str, ComparisonDataset | Subset[Any] | ComparisonStream] = {}
+
+    def connect(self, modality: Modality, objective: Objective) -> None:
+        """Tell the data who encodes it and what it is for. `setup` does this with the trainer's own module."""
+        self._modality = modality
+        self._objective = objective
+
+    def setup(self, stage: str) -> None:
+        if self._modality is None:
+            module = self.trainer.lightning_module
+            self.connect(module.modality, module.objective)
+        if stage == "fit":
+            self._read("train")
+        wanted = "validation" if stage in ("fit", "validate") else "test" if self.paths["test"] else "validation"
+        if self.paths[wanted]:
+            self._read(wanted)
+        elif self.validation_rows:
+            self._read("train")
+            self._hold_out()
+        elif stage != "fit":
+            raise ConfigError(
+                f"There is no data to {stage} on.", "Give data.validation, data.test or data.validation_rows."
+            )
+        self._tell()
+
+    def comparisons(self, which: str) -> Iterator[Comparison]:
+        """The comparisons of `train`, `validation` or `test`, in the order of the data, as parsed.
+
+        Raises:
+            ConfigError: The data is a stream, or was not set up.
+        """
+        data = self._mapped(which)
+        for index in range(len(data)):
+            yield data[index].comparison
+
+    def describe(self, which: str, index: int) -> str:
+        """The file and row that a comparison of a batch came from."""
+        if self.streaming and which == "train":
+            return f"row {index} of the stream"
+        comparison = self._mapped(which)[index].comparison
+        return f"{comparison.source}, row {comparison.row}"
+
+    def ask_fingerprints(self) -> None:
+        """Have every batch carry its rows' content hashes; a cached reference asks for this."""
+        self._fingerprints = True
+
+    def all_batches(self, rank: int, world: int) -> Iterator[PreferenceBatch]:
+        """Every training and validation comparison of this rank once, in order, for passes that precede training."""
+        for which in ("train", "validation", "test"):
+            data = self._sets.get(which)
+            if isinstance(data, ComparisonStream):
+                raise ConfigError("A cached reference cannot read a stream ahead.", "Set data.streaming: false.")
+            if data is not None:
+                order = BatchOrder(len(data), self.validation_batch_size, shuffle=False, rank=rank, world=world)
+                yield from map_batches(data, self._collate(), order, 0, 0, self.workers)
+
+    def train_dataloader(self) -> BatchLoader:
+        trainer = self.trainer
+        accumulate = lambda: int(trainer.accumulate_grad_batches)  # noqa: E731
+        limit = lambda: trainer.num_training_batches  # noqa: E731
+        data = self._sets["train"]
+        if isinstance(data, ComparisonStream):
+            batches = partial(
+                stream_batches,
+                data,
+                self._collate(),
+                rows=self.batch_size * trainer.world_size,
+                rank=trainer.global_rank,
+                world=trainer.world_size,
+                workers=self.workers,
+            )
+            return BatchLoader(batches, self.position, accumulate, limit)
+        order = self._order(data, self.batch_size, self.shuffle)
+        batches = lambda epoch, start: map_batches(  # noqa: E731
+            data, self._collate(), order, epoch, start, self.workers
+        )
+        return SizedBatchLoader(len(order), batches, self.position, accumulate, limit)
+
+    def val_dataloader(self) -> BatchLoader | list[Any]:
+        return self._evaluation_loader("validation")
+
+    def test_dataloader(self) -> BatchLoader | list[Any]:
+        return self._evaluation_loader("test" if self.paths["test"] else "validation")
+
+    def predict_dataloader(self) -> BatchLoader | list[Any]:
+        return self.test_dataloader()
+
+    def state_dict(self) -> dict[str, int]:
+        """The position, counted by what was trained on; workers may have read further."""
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return {"epoch": self.trainer.current_epoch, "batches": progress.processed}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        # Changed in place: the loader may exist already.
+        self.position.epoch, self.position.batches = state_dict["epoch"], state_dict["batches"]
+
+    def _evaluation_loader(self, which: str) -> BatchLoader | list[Any]:
+        if which not in self._sets:
+            return []
+        data = self._mapped(which)
+        order = self._order(data, self.validation_batch_size, shuffle=False)
+        return SizedBatchLoader(
+            len(order), lambda epoch, start: map_batches(data, self._collate(), order, 0, 0, self.workers)
+        )
+
+    def _order(self, data: Any, batch_size: int, shuffle: bool) -> BatchOrder:
+        trainer = self.trainer
+        return BatchOrder(len(data), batch_size, shuffle, run_seed(), trainer.global_rank, trainer.world_size)
+
+    def _collate(self) -> Collate:
+        assert self._modality is not None
+        return Collate(self._modality, self._fingerprints)
+
+    def _read(self, which: str) -> None:
+        if which in self._sets:
+            return
+        if not self.paths[which]:
+            raise ConfigError(f"data.{which} is empty.", f"Set data.{which} to a file, a folder or a hub id.")
+        if which == "train" and self.streaming:
+            self._sets[which] = ComparisonStream(
+                self.paths[which],
+                self.splits[which],
+                self.config_name,
+                self.format,
+                self._modality,
+                extra_roles=self._objective.extra_roles,
+                on_bad_row=self.on_bad_row,
+                buffer=self.shuffle_buffer if self.shuffle else 0,
+                max_rows=self.max_rows,
+            )
+            return
+        sources = [open_rows(path, self.splits[which], self.config_name) for path in self.paths[which]]
+        for source in sources:
+            check_feedback(self._objective, self.format, source.columns(), source.name)
+        dataset = ComparisonDataset(
+            sources,
+            self.format,
+            self._modality,
+            on_bad_row=self.on_bad_row,
+            extra_roles=self._objective.extra_roles,
+            max_rows=self.max_rows,
+        )
+        self._sets[which] = dataset
+        self.reports[which] = dataset.report
+
+    def _hold_out(self) -> None:
+        whole = self._sets["train"]
+        if "validation" in self._sets or not isinstance(whole, ComparisonDataset):
+            return
+        kept, held_out = split_rows(whole, self.validation_rows, run_seed())
+        self._sets["train"] = Subset(whole, kept)
+        self._sets["validation"] = Subset(whole, held_out)
+
+    def _mapped(self, which: str) -> ComparisonDataset | Subset[Any]:
+        data = self._sets.get(which)
+        if data is None or isinstance(data, ComparisonStream):
+            raise ConfigError(f"The {which} data is {'a stream' if data else 'not set up'}.")
+        return data
+
+    @rank_zero_only
+    def _tell(self) -> None:
+        for which, report in self.reports.items():
+            for line in report.lines():
+                print(f"{which}: {line}")
+        if self._trainer_folder is not None:
+            self._trainer_folder.mkdir(parents=True, exist_ok=True)
+            reports = {which: report.as_dict() for which, report in self.reports.items()}
+            (self._trainer_folder / "data_report.json").write_text(json.dumps(reports, indent=1))
+
+    @property
+    def _trainer_folder(self) -> Path | None:
+        return Path(self.trainer.default_root_dir) if self.trainer is not None else None
+
+
+def _listed(paths: str | list[str]) -> list[str]:
+    return [paths] if isinstance(paths, str) and paths else list(paths)
+
+
+def _check_sizes(
+    batch_size: int,
+    validation_batch_size: int | None,
+    validation_rows: int,
+    workers: int,
+    shuffle_buffer: int,
+    max_rows: int | None,
+) -> None:
+    at_least: Sequence[tuple[str, int | None, int]] = [
+        ("batch_size", batch_size, 1),
+        ("validation_batch_size", validation_batch_size, 1),
+        ("validation_rows", validation_rows, 0),
+        ("workers", workers, 0),
+        ("shuffle_buffer", shuffle_buffer, 1),
+        ("max_rows", max_rows, 1),
+    ]
+    for name, value, least in at_least:
+        if value is not None and value < least:
+            raise ConfigError(f"data.{name} is {value}.", f"Give at least {least}.")
