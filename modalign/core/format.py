@@ -35,8 +35,11 @@ class Format(ABC):
         """
 
     def feedback(self, columns: Mapping[str, Any]) -> frozenset[Feedback]:
-        """What rows of this format say; an objective that wants something else is refused before training."""
-        return frozenset({Feedback.PAIRWISE, Feedback.DEMONSTRATION})
+        """What rows of this format say; an objective that wants something else is refused before training.
+
+        By default what pairs say: one is better, which also is a response to imitate, a good one and a bad one.
+        """
+        return frozenset({Feedback.PAIRWISE, Feedback.DEMONSTRATION, Feedback.POINTWISE})
 
     def resolve(self, columns: Mapping[str, Any], source: str) -> "Format":
         """The format to parse with, once the columns are known; `auto` chooses another here.

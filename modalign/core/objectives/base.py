@@ -2,9 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +60,14 @@ class Term:
     per_role: str | None = None
     coefficient: float = 1.0
 
+    def totals(self, batch: PreferenceBatch) -> tuple[Tensor, Tensor]:
+        """The batch's own `sum(weight * values)` and total."""
+        units = torch.ones_like(batch.weight)
+        if self.per_role is not None:
+            columns = [column for column, role in enumerate(batch.roles) if role == self.per_role]
+            units = batch.sizes[:, columns].sum(1)
+        return (batch.weight * self.values).sum(), (batch.weight * units).sum()
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -87,11 +94,20 @@ class ObjectiveOutput:
     terms: tuple[Term, ...]
     metrics: Mapping[str, Metric] = field(default_factory=dict)
 
+    def loss(self, batch: PreferenceBatch) -> Tensor:
+        """The loss of this batch alone."""
+        totals = [(term.coefficient, *term.totals(batch)) for term in self.terms]
+        return torch.stack([coefficient * values / total for coefficient, values, total in totals]).sum()
+
+    def detach(self) -> "ObjectiveOutput":
+        return replace(self, terms=tuple(replace(term, values=term.values.detach()) for term in self.terms))
+
 
 class Objective(nn.Module, ABC):
     """A preference-optimisation loss: numbers in, numbers out. It knows no tokens and no pixels.
 
-    State that must survive a restart (a running mean, say) goes into buffers.
+    State that must survive a restart (a running mean, say) goes into buffers. The attributes belong to the class, but a
+    combination of objectives sets its own.
 
     Attributes:
         feedback: What the data must say.
@@ -101,10 +117,10 @@ class Objective(nn.Module, ABC):
             a loss is reduced over ranks, but changes with the size of the micro-batch.
     """
 
-    feedback: ClassVar[Feedback]
-    uses_reference: ClassVar[bool] = True
-    extra_roles: ClassVar[tuple[str, ...]] = ()
-    couples_batch: ClassVar[bool] = False
+    feedback: Feedback
+    uses_reference: bool = True
+    extra_roles: tuple[str, ...] = ()
+    couples_batch: bool = False
 
     @property
     def needs(self) -> Needs:
@@ -152,9 +168,15 @@ def pair_metrics(rewards: Tensor, policy: Likelihood, batch: PreferenceBatch) ->
     }
 
 
-def distributed_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """The weighted mean of `(B,)` values over the batch and over all ranks, without gradient; 0 where nothing counts."""
-    sums = torch.stack([(values * weight).sum(), weight.sum()]).detach()
+def distributed_sums(values: Tensor, weight: Tensor) -> Tensor:
+    """`(2,)`: the weighted sum of `(B,)` values and the sum of weights, over the batch and all ranks; no gradient."""
+    sums = torch.stack([(values * weight).sum(), weight.sum().to(values.dtype)]).detach()
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(sums)
-    return sums[0] / sums[1].clamp(min=torch.finfo(sums.dtype).tiny)
+    return sums
+
+
+def distributed_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """The weighted mean of `(B,)` values over the batch and all ranks; 0 where nothing counts; no gradient."""
+    total, count = distributed_sums(values, weight).unbind()
+    return total / count.clamp(min=torch.finfo(count.dtype).tiny)
