@@ -1,5 +1,6 @@
 """Errors that a user can act on: what was wrong, where, and what to do."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -26,7 +27,7 @@ class RowError(UserError):
     """One data row cannot be used.
 
     Args:
-        message: What is wrong with the row.
+        message: What is wrong with the row; rows are counted by what stands before its first colon.
         cure: What to do about it.
         column: The column at fault, where there is one.
 
@@ -43,6 +44,11 @@ class RowError(UserError):
         """The same error, knowing where it happened (`row` counts from 0)."""
         self.source, self.row = source, row
         return self
+
+    @property
+    def reason(self) -> str:
+        """What such rows are counted under: the message without its details and numbers."""
+        return re.sub(r"\d+", "N", self.message.partition(":")[0])
 
     def __str__(self) -> str:
         place = f"{self.source}, row {self.row}" if self.row is not None else "row"

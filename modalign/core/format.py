@@ -13,9 +13,11 @@ class Format(ABC):
 
     Attributes:
         name: The short name it is registered under.
+        wants: The columns it reads, in a few words; told where no format fits.
     """
 
     name: ClassVar[str]
+    wants: ClassVar[str] = ""
 
     @abstractmethod
     def matches(self, columns: Mapping[str, Any]) -> bool:
@@ -33,6 +35,13 @@ class Format(ABC):
             RowError: The row is empty, of a wrong type, or says nothing (a tie, identical candidates); it names the
                 column and the cure.
         """
+
+    def left_out(self, row: Mapping[str, Any]) -> Mapping[str, int]:
+        """How many comparisons `parse` leaves out of this row because an option asks for it, by reason.
+
+        Where `parse` returns none at all, the row is skipped for these reasons.
+        """
+        return {}
 
     def feedback(self, columns: Mapping[str, Any]) -> frozenset[Feedback]:
         """What rows of this format say; an objective that wants something else is refused before training.

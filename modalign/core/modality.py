@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from modalign.core.batch import Comparison, Example, Likelihood, PreferenceBatch
+from modalign.core.batch import Candidate, Comparison, Example, Likelihood, PreferenceBatch
 from modalign.core.errors import UserError
 from modalign.core.objectives.base import Needs
 
@@ -50,6 +50,14 @@ class Modality(ABC):
         Raises:
             RowError: The comparison cannot be used; `source` and `row` are filled in by the caller.
         """
+
+    def extra_candidate(self, comparison: Comparison, role: str) -> Candidate:
+        """The cell of one of `extra_roles` that goes with a comparison: its response, and the context it is judged in.
+
+        Raises:
+            RowError: The comparison has none.
+        """
+        raise self._missing(f"cells of the role {role!r}")
 
     @abstractmethod
     def collate_cells(self, cells: Sequence[Any]) -> dict[str, Any]:
