@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -147,22 +148,22 @@ class PreferenceDataModule(LightningDataModule):
                 order = BatchOrder(len(data), self.validation_batch_size, shuffle=False, rank=rank, world=world)
                 yield from map_batches(data, self._collate(), order, 0, 0, self.workers)
 
+    def probe_batches(self, count: int) -> Iterator[PreferenceBatch]:
+        """The first batches of the validation data, or of the training data where there is none, always the same."""
+        which = "validation" if "validation" in self._sets else "train"
+        data = self._sets[which]
+        if isinstance(data, ComparisonStream):
+            return islice(self._stream_batches(data, 0, 0), count)
+        order = self._order(data, self.validation_batch_size, shuffle=False)
+        return islice(map_batches(data, self._collate(), order, 0, 0, 0), count)
+
     def train_dataloader(self) -> BatchLoader:
         trainer = self.trainer
         accumulate = lambda: int(trainer.accumulate_grad_batches)  # noqa: E731
         limit = lambda: trainer.num_training_batches  # noqa: E731
         data = self._sets["train"]
         if isinstance(data, ComparisonStream):
-            batches = partial(
-                stream_batches,
-                data,
-                self._collate(),
-                rows=self.batch_size * trainer.world_size,
-                rank=trainer.global_rank,
-                world=trainer.world_size,
-                workers=self.workers,
-            )
-            return BatchLoader(batches, self.position, accumulate, limit)
+            return BatchLoader(partial(self._stream_batches, data), self.position, accumulate, limit)
         order = self._order(data, self.batch_size, self.shuffle)
         batches = lambda epoch, start: map_batches(  # noqa: E731
             data, self._collate(), order, epoch, start, self.workers
@@ -194,6 +195,19 @@ class PreferenceDataModule(LightningDataModule):
         order = self._order(data, self.validation_batch_size, shuffle=False)
         return SizedBatchLoader(
             len(order), lambda epoch, start: map_batches(data, self._collate(), order, 0, 0, self.workers)
+        )
+
+    def _stream_batches(self, data: ComparisonStream, epoch: int, start: int) -> Iterator[PreferenceBatch]:
+        trainer = self.trainer
+        return stream_batches(
+            data,
+            self._collate(),
+            epoch,
+            start,
+            rows=self.batch_size * trainer.world_size,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+            workers=self.workers,
         )
 
     def _order(self, data: Any, batch_size: int, shuffle: bool) -> BatchOrder:

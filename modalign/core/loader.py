@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from modalign.core.batch import Example, PreferenceBatch, Window
 from modalign.core.content import content_hash
-from modalign.core.dataset import ComparisonDataset
 from modalign.core.modality import Modality
 from modalign.core.order import BatchOrder, Pick
 
@@ -98,7 +97,7 @@ class Collate:
 
 
 def map_batches(
-    dataset: ComparisonDataset, collate: Collate, order: BatchOrder, epoch: int, start: int, workers: int
+    dataset: Dataset[Example], collate: Collate, order: BatchOrder, epoch: int, start: int, workers: int
 ) -> DataLoader[PreferenceBatch]:
     """Batches of a map-style data set from number `start` of `epoch` on."""
     return DataLoader(
@@ -117,7 +116,7 @@ def _weightless(example: Example) -> Example:
 
 
 class _Picked(Dataset[tuple[Pick, Example]]):
-    def __init__(self, dataset: ComparisonDataset) -> None:
+    def __init__(self, dataset: Dataset[Example]) -> None:
         self._dataset = dataset
 
     def __getitem__(self, pick: Pick) -> tuple[Pick, Example]:

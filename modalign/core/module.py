@@ -68,7 +68,8 @@ class PreferenceModule(LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self._optimizer([p for p in self.parameters() if p.requires_grad])
-        scheduler = self._schedule.build(optimizer, float(self.trainer.estimated_stepping_batches))
+        steps = float(self.trainer.estimated_stepping_batches) if self._schedule.needs_length else float("inf")
+        scheduler = self._schedule.build(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def training_step(self, batch: PreferenceBatch, batch_idx: int) -> dict[str, Any]:

@@ -211,6 +211,11 @@ class CachedReference(Reference):
             with torch.no_grad(), context.autocast():
                 cells = context.modality.likelihood(context.policy, batch.to(context.device), context.needs)
             values = cells.logps.cpu()[batch.mask.cpu()]
+            if not torch.isfinite(values).all():
+                raise UserError(
+                    f"The reference finds a log-probability that is not finite, in rows {batch.index.tolist()}.",
+                    "Look at these rows, or use a wider precision.",
+                )
             self._cache.put(dict(zip(keys, values.tolist(), strict=True)))
         context.policy.train(was_training)
 

@@ -85,8 +85,11 @@ class MetricsLog(Callback):
 
     def _log_evaluation(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         means = {f"{stage}/{name}": value for name, value in self._means(self._evaluation).items()}
-        if not trainer.sanity_checking:
-            pl_module.log_dict(means)
+        if trainer.sanity_checking:
+            return
+        pl_module.log_dict(means, batch_size=1, logger=False)  # for callbacks that monitor a metric
+        for logger in trainer.loggers:
+            logger.log_metrics(means, step=trainer.global_step)
 
     def _count(self, meter: Meter, output: ObjectiveOutput, batch: PreferenceBatch) -> None:
         lengths = {

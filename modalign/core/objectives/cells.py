@@ -68,17 +68,18 @@ def labels(batch: PreferenceBatch) -> tuple[Tensor, Tensor]:
     undesirable = _cells(batch, REJECTED) | (candidates & (batch.scores == 0))
     unusable = unlabelled.any(dim=1) | ~(desirable | undesirable).any(dim=1)
     if unusable.any():
-        scores = sorted(set(batch.scores[unlabelled].tolist()))
+        scores = batch.scores[unlabelled & ~batch.scores.isnan()]
         raise ConfigError(
             "The objective needs responses labelled 1 (desirable) or 0 (undesirable), or pairs; rows "
-            f"{_numbers(batch.index[unusable])} of the data have {f'the scores {scores}' if scores else 'neither'}.",
+            f"{_numbers(batch.index[unusable])} of the data have "
+            f"{f'scores such as {scores[0]:g}' if len(scores) else 'no label'}.",
             "Use data with labels, or an objective for what the data says.",
         )
     return desirable, undesirable
 
 
 def row_mean(values: Tensor, cells: Tensor) -> Tensor:
-    """The mean of each row's `(B, K)` values over the cells that a `(B, K)` bool picks, `(B,)`; 0 where it picks none."""
+    """`(B,)`: the mean of `(B, K)` values over the cells of a row that a `(B, K)` bool picks; 0 where it picks none."""
     return torch.where(cells, values, 0).sum(dim=1) / cells.sum(dim=1).clamp(min=1)
 
 

@@ -1,0 +1,51 @@
+"""The trained policy as an ordinary folder, at the end of `fit`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from modalign.core.callbacks.metrics import MetricsLog
+from modalign.core.callbacks.run_folder import RunFolder
+from modalign.core.errors import UserError
+from modalign.core.model_card import model_card
+
+
+class Export(Callback):
+    """Writes the policy, what it needs beside it, and a model card.
+
+    Args:
+        folder: Where to; None for `export` in the run's folder.
+        options: Passed to the modality's `export` (for text: `merge`, false keeps an adapter apart).
+    """
+
+    def __init__(self, folder: str | None = None, options: dict[str, bool] | None = None) -> None:
+        self.folder = folder
+        self.options = options or {}
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        folder = Path(self.folder or Path(trainer.default_root_dir) / "export")
+        problem: UserError | OSError | None = None
+        if trainer.is_global_zero:
+            card = model_card(self._config(trainer), _last_metrics(trainer), trainer.global_step)
+            try:
+                pl_module.modality.export(pl_module.policy, folder, card, **self.options)
+                print(f"exported: {folder}")
+            except (UserError, OSError) as error:
+                problem = error
+        # The other ranks wait here, so they must hear of a failure.
+        failed = trainer.strategy.broadcast(problem is not None)
+        if problem is not None:
+            raise UserError(f"The policy could not be written to {folder}: {problem}") from problem
+        if failed:
+            raise UserError(f"Rank 0 could not write the policy to {folder}.")
+
+    def _config(self, trainer: Trainer) -> Mapping[str, Any]:
+        return next((c.config for c in trainer.callbacks if isinstance(c, RunFolder)), {})  # type: ignore[attr-defined]
+
+
+def _last_metrics(trainer: Trainer) -> dict[str, float]:
+    latest = next((c.latest for c in trainer.callbacks if isinstance(c, MetricsLog)), {})  # type: ignore[attr-defined]
+    validation = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    return {name: value for name, value in {**latest, **validation}.items() if name != "epoch"}

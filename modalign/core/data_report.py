@@ -1,0 +1,146 @@
+"""What became of the rows: read, kept, truncated, skipped and why. No row leaves without a trace."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from modalign.core.errors import RowError, UserError
+
+ROWS_PRINTED = 10
+REASONS_PRINTED = 8
+ERRORS_PRINTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A row, or a comparison of a row, that is not used.
+
+    Attributes:
+        source: The file it is in.
+        row: Its number there, from 0.
+        reason: What such rows are counted under.
+        message: What is wrong with it, in full, with the cure.
+        column: The column at fault, where there is one.
+        by_option: Whether an option of the format asked for it (`ties: skip`), so that it is no mistake in the data.
+    """
+
+    source: str
+    row: int
+    reason: str
+    message: str
+    column: str | None = None
+    by_option: bool = False
+
+    @classmethod
+    def of(cls, error: RowError, source: str, row: int) -> "LeftOut":
+        return cls(source, row, error.reason, str(error.at(source, row)), error.column)
+
+
+@dataclass
+class SourceReport:
+    """What became of one source's rows; `kept + len(skipped) == read`.
+
+    Attributes:
+        name: The file, folder or hub id.
+        read: Rows looked at.
+        kept: Rows with at least one comparison in use.
+        comparisons: Comparisons in use.
+        truncated: Those of them that were cut to fit.
+        unread: Rows beyond `max_rows`.
+        skipped: The rows that are not used, all of them.
+        left_out: Comparisons of kept rows that are not used, by reason.
+    """
+
+    name: str
+    read: int = 0
+    kept: int = 0
+    comparisons: int = 0
+    truncated: int = 0
+    unread: int = 0
+    skipped: list[LeftOut] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """How many rows were skipped for each reason."""
+        return Counter(row.reason for row in self.skipped)
+
+    def lines(self) -> Iterator[str]:
+        """For a person: the counts, then the first skipped rows."""
+        skipped = f"{len(self.skipped)} skipped" + (f" ({_counted(self.reasons)})" if self.skipped else "")
+        unread = f", {self.unread} not read (max_rows)" if self.unread else ""
+        yield f"{self.name}: {self.read} rows read, {self.kept} kept, {skipped}{unread}"
+        cut = f"{self.comparisons} comparisons, {self.truncated} truncated"
+        yield f"  {cut}" + (f", left out of kept rows: {_counted(self.left_out)}" if self.left_out else "")
+        for row in self.skipped[:ROWS_PRINTED]:
+            yield f"  skipped {row.message.splitlines()[0]}"
+        if len(self.skipped) > ROWS_PRINTED:
+            yield f"  ... and {len(self.skipped) - ROWS_PRINTED} more"
+
+    def as_dict(self) -> dict[str, Any]:
+        rows = [{"source": row.source, "row": row.row, "reason": row.message.splitlines()[0]} for row in self.skipped]
+        return {"name": self.name, **_counts([self]), "skipped_rows": rows}
+
+
+@dataclass
+class DataReport:
+    """What became of all rows.
+
+    Attributes:
+        sources: In the order they were read.
+        roles: Cells in use by role.
+        labels: Single responses in use by label, where they have one: "1" is good, "0" bad.
+    """
+
+    sources: list[SourceReport] = field(default_factory=list)
+    roles: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+
+    def lines(self) -> Iterator[str]:
+        """For a person."""
+        for source in self.sources:
+            yield from source.lines()
+        labels = f"; labels: {_counted(self.labels)}" if self.labels else ""
+        yield f"responses by role: {_counted(self.roles)}{labels}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For logs: counts over all sources, and each source with all its skipped rows; plain JSON types only."""
+        return {
+            **_counts(self.sources),
+            "roles": dict(self.roles),
+            "labels": dict(self.labels),
+            "sources": [source.as_dict() for source in self.sources],
+        }
+
+
+def refusal(errors: Sequence[LeftOut], read: int) -> UserError:
+    """One error for all unusable rows, which lists the first of them."""
+    shown = "\n".join(error.message for error in errors[:ERRORS_PRINTED])
+    more = f"\n... and {len(errors) - ERRORS_PRINTED} more" if len(errors) > ERRORS_PRINTED else ""
+    count = len({(error.source, error.row) for error in errors})
+    return UserError(
+        f"{count} of {read} rows cannot be used:\n{shown}{more}",
+        "Mend them, or leave them out, counted and listed, with data.on_bad_row: skip.",
+    )
+
+
+def _counts(sources: Sequence[SourceReport]) -> dict[str, Any]:
+    reasons: Counter[str] = sum((source.reasons for source in sources), Counter())
+    left_out: Counter[str] = sum((source.left_out for source in sources), Counter())
+    return {
+        "read": sum(source.read for source in sources),
+        "kept": sum(source.kept for source in sources),
+        "skipped": sum(len(source.skipped) for source in sources),
+        "comparisons": sum(source.comparisons for source in sources),
+        "truncated": sum(source.truncated for source in sources),
+        "unread": sum(source.unread for source in sources),
+        "skipped_by_reason": dict(reasons),
+        "left_out_by_reason": dict(left_out),
+    }
+
+
+def _counted(counts: Counter[str]) -> str:
+    shown = ", ".join(f"{name}: {count}" for name, count in counts.most_common(REASONS_PRINTED))
+    others = sum(counts.values()) - sum(count for _, count in counts.most_common(REASONS_PRINTED))
+    return f"{shown}, other: {others}" if others else shown
