@@ -63,7 +63,8 @@ def _checked_folder(path: Path, files: Sequence[str]) -> str:
 
 def _checked_hub_id(name: str, files: Sequence[str], revision: str | None) -> str:
     from huggingface_hub import constants, try_to_load_from_cache
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(name)

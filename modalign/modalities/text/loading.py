@@ -1,0 +1,202 @@
+"""Loading a causal language model and its tokenizer from a hub id or a folder, with errors a user can act on."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from modalign.core.errors import UserError
+from modalign.core.hub import resolve_model
+
+log = logging.getLogger(__name__)
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16", "float64"]
+Quantization = Literal["4bit", "8bit"]
+
+ADAPTER_CONFIG = "adapter_config.json"
+TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json")
+LOADING_ERRORS = (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError)
+ORIGINAL_DROPOUT = "dropout_as_loaded"
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How weights become a model.
+
+    Args:
+        revision: Branch, tag or commit of a hub id.
+        trust_remote_code: Whether the repository's own Python code may run.
+        dtype: Of the weights; "auto" takes the checkpoint's.
+        attn_implementation: A name transformers knows, such as "sdpa" or "flash_attention_2"; None lets it choose.
+        quantization: Load frozen weights in so many bits through bitsandbytes.
+        disable_dropout: Set every dropout probability in the model's config to 0.
+    """
+
+    revision: str | None = None
+    trust_remote_code: bool = False
+    dtype: Dtype = "float32"
+    attn_implementation: str | None = None
+    quantization: Quantization | None = None
+    disable_dropout: bool = True
+
+
+def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> Any:
+    """The tokenizer of a hub id or folder; that of its base model where an adapter's folder holds none.
+
+    Raises:
+        UserError: It cannot be found or read.
+    """
+    from transformers import AutoTokenizer
+
+    folder = resolve_model(name, (*TOKENIZER_FILES, ADAPTER_CONFIG), revision)
+    if is_adapter(folder) and not any((Path(folder) / file).is_file() for file in TOKENIZER_FILES):
+        return load_tokenizer(_base_of(folder), None, trust_remote_code)
+    with _explained(f"the tokenizer of {name!r}"):
+        return AutoTokenizer.from_pretrained(folder, revision=revision, trust_remote_code=trust_remote_code)
+
+
+def load_causal_lm(name: str, options: LoadOptions) -> Any:
+    """The `AutoModelForCausalLM` of a hub id or folder; an adapter's folder is loaded over its base and merged.
+
+    Raises:
+        UserError: It cannot be found, is no decoder-only model, or lacks weights.
+    """
+    folder = resolve_model(name, revision=options.revision)
+    if is_adapter(folder):
+        return _load_merged(name, folder, options)
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+    with _explained(f"the model {name!r}"):
+        config = AutoConfig.from_pretrained(folder, **source)
+    if config.is_encoder_decoder:
+        raise UserError(f"{name!r} is an encoder-decoder model.", "The text modality takes decoder-only models.")
+    dropout = _disable_dropout(config) if options.disable_dropout else {}
+    extra = _optional_arguments(options)
+    with _explained(f"the model {name!r}"):
+        model, report = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=_torch_dtype(options.dtype), output_loading_info=True, **source, **extra
+        )
+    _check_report(name, report)
+    setattr(model, ORIGINAL_DROPOUT, dropout)
+    return model
+
+
+def is_adapter(folder: str) -> bool:
+    """Whether a resolved model is a local folder that holds a peft adapter."""
+    return (Path(folder) / ADAPTER_CONFIG).is_file()
+
+
+@contextmanager
+def dropout_as_loaded(model: nn.Module) -> Iterator[None]:
+    """A context in which the model's config holds the dropout probabilities it was loaded with, to be saved so."""
+    config: Any = model.config
+    now = {name: getattr(config, name) for name in getattr(model, ORIGINAL_DROPOUT, {})}
+    config.update(getattr(model, ORIGINAL_DROPOUT, {}))
+    try:
+        yield
+    finally:
+        config.update(now)
+
+
+def _torch_dtype(dtype: Dtype) -> torch.dtype | str:
+    return "auto" if dtype == "auto" else getattr(torch, dtype)
+
+
+def _disable_dropout(config: Any) -> dict[str, float]:
+    """Set the config's dropout probabilities to 0; returns those that were not, by name."""
+    found = {
+        name: value
+        for name, value in config.to_dict().items()
+        if "drop" in name and isinstance(value, float) and value > 0
+    }
+    config.update(dict.fromkeys(found, 0.0))
+    if found:
+        log.info("Dropout is off: %s", ", ".join(f"{name} was {value}" for name, value in found.items()))
+    return found
+
+
+def _optional_arguments(options: LoadOptions) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    if options.attn_implementation is not None:
+        arguments["attn_implementation"] = options.attn_implementation
+    if options.quantization is not None:
+        arguments["quantization_config"] = _quantization_config(options.quantization)
+    return arguments
+
+
+def _quantization_config(bits: Quantization) -> Any:
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes") is None:
+        raise UserError(
+            f"modality.quantization: {bits} needs the package bitsandbytes, which is not installed.",
+            "Run `pip install bitsandbytes`, or drop the option.",
+        )
+    from transformers import BitsAndBytesConfig
+
+    if bits == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    # NF4 with double quantisation, as in QLoRA (Dettmers et al. 2023, arXiv:2305.14314).
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def _check_report(name: str, report: Any) -> None:
+    """Refuse weights that are not there: transformers would draw them at random with a warning."""
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise UserError(
+            f"{name!r} lacks {len(missing)} of the model's weights, among them {', '.join(missing[:3])}.",
+            "Name a checkpoint of a causal language model that is complete.",
+        )
+    unexpected = sorted(report["unexpected_keys"])
+    if unexpected:
+        log.warning("%r holds %d weights the model has no use for: %s", name, len(unexpected), unexpected[:3])
+
+
+def _load_merged(name: str, folder: str, options: LoadOptions) -> Any:
+    from peft import PeftModel
+
+    base = _base_of(folder)
+    if options.quantization is not None:
+        raise UserError(
+            f"{name!r} is an adapter, which cannot be merged into quantised weights.",
+            f"Merge it first, or start from its base {base!r}.",
+        )
+    log.info("%r is an adapter: it is merged into its base model %r", name, base)
+    model = load_causal_lm(base, options)
+    with _explained(f"the adapter {name!r}"):
+        return PeftModel.from_pretrained(model, folder).merge_and_unload()
+
+
+def _base_of(folder: str) -> str:
+    from peft import PeftConfig
+
+    with _explained(f"the adapter {folder!r}"):
+        base = PeftConfig.from_pretrained(folder).base_model_name_or_path
+    if not base:
+        raise UserError(f"The adapter {folder!r} does not say which model it belongs to.", "Merge it into its base.")
+    return str(base)
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Turn what the libraries raise while they read files into an error that names what was being read."""
+    try:
+        yield
+    except LOADING_ERRORS as error:
+        raise UserError(
+            f"Loading {what} failed: {type(error).__name__}: {error}",
+            "Check that the folder or hub id is complete and that its library versions fit; see `modalign doctor`.",
+        ) from error

@@ -1,0 +1,35 @@
+"""Putting a model into evaluation mode for a while, and finding the language model inside its wrappers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """A context without dropout, after which every module is in the mode it was in.
+
+    Mode by mode, because a model may hold modules that are in eval mode on purpose.
+    """
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def causal_lm(model: Any) -> Any:
+    """The transformers model inside a policy: the policy itself, or what a peft model wraps.
+
+    An adapter is built into the wrapped model's layers, so calling the wrapped model runs the adapter too.
+    """
+    return model.get_base_model() if is_peft_model(model) else model
+
+
+def is_peft_model(model: nn.Module) -> bool:
+    """Whether this is a `peft.PeftModel`, without importing peft, which takes seconds."""
+    return any(cls.__module__.split(".")[0] == "peft" for cls in type(model).__mro__)

@@ -1,0 +1,34 @@
+"""Making a loaded model trainable: gradient checkpointing, quantised weights, an adapter, training mode."""
+
+from typing import Any
+
+from torch import nn
+
+from modalign.core.errors import UserError
+from modalign.modalities.text.lora import Lora, add_lora
+
+
+def prepare_for_training(model: Any, lora: Lora | None, gradient_checkpointing: bool) -> nn.Module:
+    """The policy: all of `model`, or an adapter on it, ready to train and in training mode.
+
+    Raises:
+        UserError: The model cannot checkpoint its activations, or the adapter fits no module.
+    """
+    if getattr(model, "is_quantized", False):
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    if gradient_checkpointing:
+        _checkpoint_activations(model)
+    policy: nn.Module = model if lora is None else add_lora(model, lora)
+    return policy.train()
+
+
+def _checkpoint_activations(model: Any) -> None:
+    """Also makes the embeddings' output require gradient, without which a frozen model has nothing to recompute for."""
+    if not model.supports_gradient_checkpointing:
+        raise UserError(
+            f"{type(model).__name__} does not support gradient checkpointing.",
+            "Set modality.gradient_checkpointing to false.",
+        )
+    model.activation_checkpointing_enable({"use_reentrant": False})
