@@ -18,13 +18,19 @@ class Export(Callback):
     Args:
         folder: Where to; None for `export` in the run's folder.
         options: Passed to the modality's `export` (for text: `merge`, false keeps an adapter apart).
+        enabled: False writes nothing; `modalign export` does so later, from a checkpoint.
     """
 
-    def __init__(self, folder: str | None = None, options: dict[str, bool] | None = None) -> None:
+    def __init__(
+        self, folder: str | None = None, options: dict[str, bool] | None = None, enabled: bool = True
+    ) -> None:
+        self.enabled = enabled
         self.folder = folder
         self.options = options or {}
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.enabled:
+            return
         folder = Path(self.folder or Path(trainer.default_root_dir) / "export")
         problem: UserError | OSError | None = None
         if trainer.is_global_zero:

@@ -1,0 +1,102 @@
+"""A run killed at any moment and resumed ends in the very weights, optimiser state and losses of one never killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from modalign.core.callbacks.checkpoint import newest_checkpoint
+from tests.toy import write_pairs
+
+ROOT = Path(__file__).parents[1]
+ROWS, BATCH, ACCUMULATE, EPOCHS = 45, 3, 2, 3  # 15 batches an epoch, an odd number: the last window is one batch
+BATCHES = EPOCHS * ROWS // BATCH
+
+
+def fit(data: Path, root: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        *[sys.executable, "-m", "modalign", "fit"],
+        *["--model.modality", "tests.toy.Letters", "--model.modality.dropout", "0.3"],
+        *["--model.objective", "dpo", "--model.optimizer", "torch.optim.AdamW", "--model.optimizer.lr", "0.02"],
+        *["--data.train", str(data), "--data.batch_size", str(BATCH), "--data.validation_rows", "0"],
+        *["--data.workers", "2", "--export.enabled", "false", "--trainer.accelerator", "cpu"],
+        *["--trainer.max_epochs", str(EPOCHS), "--trainer.accumulate_grad_batches", str(ACCUMULATE)],
+        *["--trainer.log_every_n_steps", "3", "--checkpoint.every_n_steps", "4"],
+        *["--trainer.default_root_dir", str(root), *options],
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=root.parent, check=False)
+
+
+def outcome(root: Path) -> dict[str, Any]:
+    """Weights, optimiser, schedule, and every logged number that is not a speed."""
+    newest = newest_checkpoint(root)
+    assert newest is not None
+    saved = torch.load(newest, weights_only=True)
+    logged = [json.loads(line) for line in (root / "metrics.jsonl").read_text().splitlines()]
+    numbers = [{k: v for k, v in row.items() if not k.startswith("throughput")} for row in logged]
+    return {
+        "step": saved["global_step"],
+        "weights": saved["state_dict"],
+        "optimizer": saved["optimizer_states"],
+        "schedule": saved["lr_schedulers"],
+        "logged": numbers,
+    }
+
+
+def assert_identical(left: Any, right: Any) -> None:
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_identical(left[key], right[key])
+    elif isinstance(left, list):
+        assert len(left) == len(right)
+        for one, other in zip(left, right, strict=True):
+            assert_identical(one, other)
+    else:
+        assert left == right
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("straight")
+    data = write_pairs(folder / "pairs.jsonl", ROWS)
+    ran = fit(data, folder / "run")
+    assert ran.returncode == 0, ran.stderr
+    end = outcome(folder / "run")
+    assert len(end["logged"]) >= EPOCHS * 8 // 3
+    return data, end
+
+
+def kill_and_resume(data: Path, root: Path, *kill: str) -> dict[str, Any]:
+    killed = fit(data, root, "--trainer.callbacks+=tests.killer.Kill", *kill)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = fit(data, root, "--ckpt_path", "last")
+    assert resumed.returncode == 0, resumed.stderr
+    return outcome(root)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_killed_at_a_random_batch(tmp_path: Path, straight: tuple[Path, dict[str, Any]], seed: int) -> None:
+    data, expected = straight
+    batch = random.Random(seed).randint(9, BATCHES - 1)
+    got = kill_and_resume(data, tmp_path / "run", f"--trainer.callbacks.batch={batch}")
+    assert_identical(got, expected)
+
+
+@pytest.mark.slow
+def test_killed_while_a_checkpoint_is_written(tmp_path: Path, straight: tuple[Path, dict[str, Any]]) -> None:
+    data, expected = straight
+    got = kill_and_resume(data, tmp_path / "run", "--trainer.callbacks.in_write=2")
+    assert_identical(got, expected)
+    assert not list((tmp_path / "run" / "checkpoints").glob(".*.tmp"))
