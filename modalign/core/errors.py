@@ -60,7 +60,8 @@ class RowError(UserError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A sentence that offers the known names nearest to a misspelt one, or lists them all."""
     names = sorted(set(known))
-    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    lower = {known_name.lower(): known_name for known_name in names}
+    near = [lower[match] for match in get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
     if near:
         return f"did you mean {' or '.join(repr(n) for n in near)}? Known: {', '.join(names)}"
     return f"known: {', '.join(names) or '(none)'}"

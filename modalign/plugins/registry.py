@@ -121,8 +121,8 @@ class Registry:
             self._entries[entry.kind][entry.name] = entry
 
     def entries(self, kind: str) -> tuple[Entry, ...]:
-        """All entries of a kind, by name."""
-        return tuple(entry for _, entry in sorted(self._entries[kind].items()))
+        """All entries of a kind, in the order in which they were registered."""
+        return tuple(self._entries[kind].values())
 
     def names(self, kind: str) -> tuple[str, ...]:
         """All short names of a kind, sorted."""

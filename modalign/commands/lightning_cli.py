@@ -1,0 +1,129 @@
+"""LightningCLI over the preference module and data module: parsing, building, running."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import set_parsing_settings
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from modalign.commands import class_change, short_names
+from modalign.commands.config_files import ConfigFile
+from modalign.commands.parser import ModalignParser
+from modalign.commands.resume import resolve_checkpoint, tell_differences
+from modalign.core.callbacks.checkpoint import ResumeCheckpoint
+from modalign.core.callbacks.drift import DriftLog
+from modalign.core.callbacks.export import Export
+from modalign.core.callbacks.predictions import PredictionWriter
+from modalign.core.callbacks.progress import Progress
+from modalign.core.callbacks.run_folder import RunFolder
+from modalign.core.callbacks.samples import SampleLog  # noqa: F401 (so that configs may name it)
+from modalign.core.checkpoint_io import AtomicCheckpointIO
+from modalign.core.data import PreferenceDataModule
+from modalign.core.errors import ConfigError
+from modalign.core.jsonl_logger import JsonlLogger
+from modalign.core.module import PreferenceModule
+
+TRAINER_DEFAULTS = {
+    "default_root_dir": "runs/modalign",
+    "use_distributed_sampler": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 10,
+}
+
+
+class ModalignCLI(LightningCLI):
+    """Parses one command's options and builds what they describe; `run` runs it.
+
+    Args:
+        command: `fit`, `validate`, `test` or `predict`.
+        args: Its options, or a config as a mapping.
+        files: The config files that the options name, for messages.
+        build: Whether to build model, data and trainer, or only to parse.
+    """
+
+    def __init__(self, command: str, args: ArgsType, files: Sequence[ConfigFile] = (), build: bool = True) -> None:
+        self._command = command
+        self._build = build
+        short_names.install()
+        class_change.install()
+        # Without this, a parameter of type Any would build whatever class a config names.
+        set_parsing_settings(instantiate_subclass_spec_in_any=False)
+        context: dict[str, Any] = {"command": command, "files": files}
+        arguments = [command, *args] if isinstance(args, list) else {"subcommand": command, command: args}
+        super().__init__(
+            PreferenceModule,
+            PreferenceDataModule,
+            args=arguments,
+            parser_class=ModalignParser,
+            parser_kwargs={**context, "prog": "modalign", command: {**context, "prog": f"modalign {command}"}},
+            save_config_callback=None,
+            seed_everything_default=42,
+            auto_configure_optimizers=False,
+            trainer_defaults=TRAINER_DEFAULTS,
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:
+        # Only the one that is wanted: each costs a tenth of a second.
+        return {self._command: LightningCLI.subcommands()[self._command]}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_class_arguments(ResumeCheckpoint, "checkpoint")
+        parser.add_class_arguments(Export, "export")
+        parser.set_defaults({"data.format": "auto"})
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        self.config = parser.parse_args(args) if isinstance(args, list) else parser.parse_object(args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Keep the user's options, where Lightning would silently put the checkpoint's in their place."""
+        options = self.config[self._command]
+        path = resolve_checkpoint(options.ckpt_path, Path(options.trainer.default_root_dir), self._command)
+        options.ckpt_path = path
+        if path is not None and Path(path).is_file():
+            self._dump_config()
+            tell_differences(Path(path), self.config_dump)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Building ends here: mistakes in a config and failures of a run have different exit statuses."""
+
+    def run(self) -> None:
+        """Run the command."""
+        try:
+            super()._run_subcommand(self._command)
+        except MisconfigurationException as error:
+            raise ConfigError(str(error)) from error
+
+    def instantiate_classes(self) -> None:
+        if not self._build:
+            return
+        try:
+            super().instantiate_classes()
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            raise ConfigError(f"the config cannot be built: {error}", "MODALIGN_DEBUG=1 shows where.") from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        self._dump_config()
+        trainer = self._get(self.config_init, "trainer")
+        self.trainer_defaults = {**TRAINER_DEFAULTS, "callbacks": self._callbacks(trainer)}
+        if trainer.logger is None:
+            kwargs["logger"] = JsonlLogger(trainer.default_root_dir)
+        kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO()]
+        return super().instantiate_trainer(**kwargs)
+
+    def _callbacks(self, trainer: Any) -> list[Callback]:
+        """What every run has beside `trainer.callbacks`."""
+        callbacks: list[Callback] = [Progress()] if trainer.enable_progress_bar is not False else []
+        if self._command == "predict":
+            callbacks.append(PredictionWriter())
+        if self._command != "fit":
+            return callbacks
+        callbacks.append(DriftLog())
+        if not trainer.fast_dev_run:
+            callbacks += [RunFolder(self.config_dump), self._get(self.config_init, "export")]
+            if trainer.enable_checkpointing is not False:
+                callbacks.append(self._get(self.config_init, "checkpoint"))
+        return callbacks
