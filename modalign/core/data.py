@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
-from torch.utils.data import Subset
 
 from modalign.core.batch import Comparison, PreferenceBatch
 from modalign.core.compatibility import check_feedback
@@ -22,6 +21,7 @@ from modalign.core.loader import BatchLoader, Collate, Position, SizedBatchLoade
 from modalign.core.modality import Modality
 from modalign.core.objectives.base import Objective
 from modalign.core.order import BatchOrder
+from modalign.core.selection import Selection
 from modalign.core.sources import open_rows
 from modalign.core.stream import ComparisonStream, stream_batches
 
@@ -49,6 +49,9 @@ class PreferenceDataModule(LightningDataModule):
         shuffle_buffer: How many rows of a stream are shuffled among each other.
         workers: Data worker processes.
     """
+
+    _modality: Modality
+    _objective: Objective
 
     def __init__(
         self,
@@ -90,9 +93,8 @@ class PreferenceDataModule(LightningDataModule):
         self.workers = workers
         self.reports: dict[str, DataReport] = {}
         self.position = Position()
-        self._modality: Modality | None = None
         self._fingerprints = False
-        self._sets: dict[str, ComparisonDataset | Subset[Any] | ComparisonStream] = {}
+        self._sets: dict[str, Selection | ComparisonStream] = {}
 
     def connect(self, modality: Modality, objective: Objective) -> None:
         """Tell the data who encodes it and what it is for. `setup` does this with the trainer's own module."""
@@ -100,7 +102,7 @@ class PreferenceDataModule(LightningDataModule):
         self._objective = objective
 
     def setup(self, stage: str) -> None:
-        if self._modality is None:
+        if not hasattr(self, "_modality"):
             module = self.trainer.lightning_module
             self.connect(module.modality, module.objective)
         if stage == "fit":
@@ -110,7 +112,6 @@ class PreferenceDataModule(LightningDataModule):
             self._read(wanted)
         elif self.validation_rows:
             self._read("train")
-            self._hold_out()
         elif stage != "fit":
             raise ConfigError(
                 f"There is no data to {stage} on.", "Give data.validation, data.test or data.validation_rows."
@@ -125,13 +126,13 @@ class PreferenceDataModule(LightningDataModule):
         """
         data = self._mapped(which)
         for index in range(len(data)):
-            yield data[index].comparison
+            yield data.comparison(index)
 
     def describe(self, which: str, index: int) -> str:
         """The file and row that a comparison of a batch came from."""
         if self.streaming and which == "train":
             return f"row {index} of the stream"
-        comparison = self._mapped(which)[index].comparison
+        comparison = self._mapped(which).comparison(index)
         return f"{comparison.source}, row {comparison.row}"
 
     def ask_fingerprints(self) -> None:
@@ -215,7 +216,6 @@ class PreferenceDataModule(LightningDataModule):
         return BatchOrder(len(data), batch_size, shuffle, run_seed(), trainer.global_rank, trainer.world_size)
 
     def _collate(self) -> Collate:
-        assert self._modality is not None
         return Collate(self._modality, self._fingerprints)
 
     def _read(self, which: str) -> None:
@@ -224,22 +224,36 @@ class PreferenceDataModule(LightningDataModule):
         if not self.paths[which]:
             raise ConfigError(f"data.{which} is empty.", f"Set data.{which} to a file, a folder or a hub id.")
         if which == "train" and self.streaming:
-            self._sets[which] = ComparisonStream(
-                self.paths[which],
-                self.splits[which],
-                self.config_name,
-                self.format,
-                self._modality,
-                extra_roles=self._objective.extra_roles,
-                on_bad_row=self.on_bad_row,
-                buffer=self.shuffle_buffer if self.shuffle else 0,
-                max_rows=self.max_rows,
-            )
+            self._sets[which] = self._stream()
             return
+        dataset = self._dataset(which)
+        self._sets[which] = Selection(dataset)
+        self.reports[which] = dataset.report
+        if which == "train" and self.validation_rows and not self.paths["validation"]:
+            kept, held_out = split_rows(dataset, self.validation_rows, run_seed())
+            self._sets = {"train": Selection(dataset, kept), "validation": Selection(dataset, held_out)}
+
+    def _stream(self) -> ComparisonStream:
+        stream = ComparisonStream(
+            self.paths["train"],
+            self.splits["train"],
+            self.config_name,
+            self.format,
+            self._modality,
+            extra_roles=self._objective.extra_roles,
+            on_bad_row=self.on_bad_row,
+            buffer=self.shuffle_buffer if self.shuffle else 0,
+            max_rows=self.max_rows,
+        )
+        for name, columns in stream.columns():
+            check_feedback(self._objective, self.format, columns, name)
+        return stream
+
+    def _dataset(self, which: str) -> ComparisonDataset:
         sources = [open_rows(path, self.splits[which], self.config_name) for path in self.paths[which]]
         for source in sources:
             check_feedback(self._objective, self.format, source.columns(), source.name)
-        dataset = ComparisonDataset(
+        return ComparisonDataset(
             sources,
             self.format,
             self._modality,
@@ -247,18 +261,8 @@ class PreferenceDataModule(LightningDataModule):
             extra_roles=self._objective.extra_roles,
             max_rows=self.max_rows,
         )
-        self._sets[which] = dataset
-        self.reports[which] = dataset.report
 
-    def _hold_out(self) -> None:
-        whole = self._sets["train"]
-        if "validation" in self._sets or not isinstance(whole, ComparisonDataset):
-            return
-        kept, held_out = split_rows(whole, self.validation_rows, run_seed())
-        self._sets["train"] = Subset(whole, kept)
-        self._sets["validation"] = Subset(whole, held_out)
-
-    def _mapped(self, which: str) -> ComparisonDataset | Subset[Any]:
+    def _mapped(self, which: str) -> Selection:
         data = self._sets.get(which)
         if data is None or isinstance(data, ComparisonStream):
             raise ConfigError(f"The {which} data is {'a stream' if data else 'not set up'}.")

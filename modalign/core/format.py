@@ -37,9 +37,9 @@ class Format(ABC):
         """
 
     def left_out(self, row: Mapping[str, Any]) -> Mapping[str, int]:
-        """How many comparisons `parse` leaves out of this row because an option asks for it, by reason.
+        """How many comparisons `parse` leaves out of a row that it does not refuse, by reason.
 
-        Where `parse` returns none at all, the row is skipped for these reasons.
+        An option that skips ties is such a reason. Where `parse` returns no comparison, the row is skipped for it.
         """
         return {}
 

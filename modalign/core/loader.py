@@ -100,7 +100,7 @@ def map_batches(
     dataset: Dataset[Example], collate: Collate, order: BatchOrder, epoch: int, start: int, workers: int
 ) -> DataLoader[PreferenceBatch]:
     """Batches of a map-style data set from number `start` of `epoch` on."""
-    return DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         _Picked(dataset),
         batch_sampler=_Batches(order, epoch, start),
         collate_fn=_AtEpoch(collate, epoch),
@@ -109,6 +109,7 @@ def map_batches(
         # Without a generator of its own, a DataLoader draws from the global one that dropout uses.
         generator=torch.Generator().manual_seed(order.seed),
     )
+    return loader
 
 
 def _weightless(example: Example) -> Example:

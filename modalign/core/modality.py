@@ -140,7 +140,9 @@ class Modality(ABC):
         return f"{prompt!s}\n{response!s}"
 
     def _missing(self, what: str) -> UserError:
-        return UserError(f"The modality {self.name!r} has no {what}.", "Choose a modality that has it, or add it there.")
+        return UserError(
+            f"The modality {self.name!r} has no {what}.", "Choose a modality that has it, or add it there."
+        )
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], list[list[int]]]:

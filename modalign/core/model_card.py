@@ -33,7 +33,9 @@ Trained with [modalign](https://pypi.org/project/modalign/) {version}: objective
 """
 
 
-def model_card(config: Mapping[str, Any], metrics: Mapping[str, float], steps: int, title: str = "Aligned model") -> str:
+def model_card(
+    config: Mapping[str, Any], metrics: Mapping[str, float], steps: int, title: str = "Aligned model"
+) -> str:
     """Markdown with front matter.
 
     Args:

@@ -8,7 +8,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,9 @@ class ReferenceContext:
 
     modality: Modality
     policy: nn.Module
-    needs: Needs = Needs()
+    needs: Needs = field(default_factory=Needs)
     batches: Callable[[], Iterable[PreferenceBatch]] | None = None
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
     precision: str = "32-true"
 
@@ -65,17 +65,17 @@ class Reference(ABC):
     def likelihood(self, modality: Modality, policy: nn.Module, batch: PreferenceBatch, needs: Needs) -> Likelihood:
         """The reference's likelihood of each cell, without gradient."""
 
-    def place(self, convert: Callable[[nn.Module], nn.Module]) -> None:
+    def place(self, convert: Callable[[nn.Module], nn.Module]) -> None:  # noqa: B027
         """Bring own weights to the run's device and precision by `convert`."""
 
-    def step(self, policy: nn.Module, global_step: int) -> None:
+    def step(self, policy: nn.Module, global_step: int) -> None:  # noqa: B027
         """Called after every optimiser step."""
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs and cannot make again: tensors and plain types only."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
         """Restore `state_dict`."""
 
 
@@ -234,7 +234,7 @@ class CachedReference(Reference):
         return Likelihood(logps, batch.sizes)
 
     def _keys(self, batch: PreferenceBatch) -> list[str]:
-        """One key for each existing cell, in row-major order; a row's n-th cell of a role keeps its key in any batch."""
+        """One key for each existing cell, row-major; a row's n-th cell of a role has one key in all batches."""
         if len(batch.fingerprints) != len(batch):
             raise ConfigError("A cached reference needs batches with fingerprints.", "Use a PreferenceDataModule.")
         keys = []

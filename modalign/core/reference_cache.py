@@ -37,7 +37,8 @@ class ReferenceCache:
         for start in range(0, len(keys), KEYS_A_QUERY):
             some = list(keys[start : start + KEYS_A_QUERY])
             marks = ",".join("?" * len(some))
-            found.update(self._database.execute(f"SELECT key, value FROM logps WHERE key IN ({marks})", some).fetchall())
+            rows = self._database.execute(f"SELECT key, value FROM logps WHERE key IN ({marks})", some)
+            found.update(rows.fetchall())
         return found
 
     def put(self, values: Mapping[str, float]) -> None:

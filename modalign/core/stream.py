@@ -1,7 +1,7 @@
 """Data read as a stream: no length, no index, and still the same batches after a restart."""
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Literal
@@ -9,14 +9,15 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from modalign.core.batch import MISMATCHED, Candidate, Comparison, Example, PreferenceBatch
+from modalign.core.batch import MISMATCHED, Comparison, Example, PreferenceBatch
 from modalign.core.errors import ConfigError, RowError, UserError
+from modalign.core.extra_cells import add_cells, check_extra_roles
 from modalign.core.format import Format
 from modalign.core.keys import key_seed, run_seed
 from modalign.core.loader import Collate
 from modalign.core.modality import Modality
 from modalign.core.order import Pick
-from modalign.core.sources import stream_rows
+from modalign.core.sources import data_files, stream_rows
 
 Numbered = tuple[int, Mapping[str, Any] | RowError]
 
@@ -48,6 +49,7 @@ class ComparisonStream:
         buffer: int = 1000,
         max_rows: int | None = None,
     ) -> None:
+        check_extra_roles(extra_roles, modality)
         self.paths, self.split, self.config_name = paths, split, config_name
         self.modality = modality
         self.extra_roles = extra_roles
@@ -61,7 +63,9 @@ class ComparisonStream:
         rows = islice(self._in_order(), self.max_rows)
         return _shuffled(rows, self.buffer, key_seed(run_seed(), epoch, "stream")) if self.buffer else rows
 
-    def examples(self, chunk: Iterable[tuple[str, Format, Numbered]], rank: int, world: int) -> list[tuple[Pick, Example]]:
+    def examples(
+        self, chunk: Iterable[tuple[str, Format, Numbered]], rank: int, world: int
+    ) -> list[tuple[Pick, Example]]:
         """This rank's usable rows of a chunk, encoded; empty only where no row of the chunk is usable on any rank.
 
         A rank whose own rows are all unusable gets another rank's as a filler, since every rank has to take part.
@@ -69,7 +73,7 @@ class ComparisonStream:
         Raises:
             UserError: A row is unusable and `on_bad_row` is "error".
         """
-        comparisons = self._comparisons(chunk)
+        comparisons = self._with_cells(self._comparisons(chunk))
         mine = list(self._encoded(comparisons[rank::world], filler=False))
         return mine or list(islice(self._encoded(comparisons, filler=True), 1))
 
@@ -82,9 +86,28 @@ class ComparisonStream:
                 comparisons += [replace(c, source=source, row=number) for c in format.parse(row)]
             except RowError as error:
                 self._bad(error.at(source, number))
-        if MISMATCHED in self.extra_roles:
-            comparisons = with_mismatched(comparisons)
         return comparisons
+
+    def _with_cells(self, comparisons: list[Comparison]) -> list[Comparison]:
+        """Add the objective's own cells; a mismatched one takes the next response of the chunk to another prompt."""
+        if not self.extra_roles:
+            return comparisons
+        count = len(comparisons)
+        whole = []
+        for i, comparison in enumerate(comparisons):
+            others = (comparisons[(i + step) % count] for step in range(1, count))
+            other = next((o.candidates[0].response for o in others if o.prompt != comparison.prompt), None)
+            if other is None and MISMATCHED in self.extra_roles:
+                raise ConfigError(
+                    "The objective pairs each prompt with the response to another one, and the rows read together "
+                    f"from {comparison.source} have one prompt only.",
+                    "Use larger batches, or data.streaming: false.",
+                )
+            try:
+                whole.append(add_cells(comparison, self.extra_roles, self.modality, other))
+            except RowError as error:
+                self._bad(error.at(comparison.source, comparison.row))
+        return whole
 
     def _encoded(self, comparisons: Iterable[Comparison], filler: bool) -> Iterator[tuple[Pick, Example]]:
         for comparison in comparisons:
@@ -98,8 +121,20 @@ class ComparisonStream:
             raise UserError(str(error), "Mend the row, or set data.on_bad_row: skip.")
         print(f"skipped: {error}")
 
-    def _in_order(self) -> Iterator[tuple[str, Format, Numbered]]:
+    def columns(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Each file with its first readable row."""
+        for path in self._files():
+            rows = stream_rows(path, self.split, self.config_name)
+            first = next((row for _, row in rows if not isinstance(row, RowError)), None)
+            if first is not None:
+                yield path, first
+
+    def _files(self) -> Iterator[str]:
         for path in self.paths:
+            yield from data_files(path, self.split)
+
+    def _in_order(self) -> Iterator[tuple[str, Format, Numbered]]:
+        for path in self._files():
             format: Format | None = None
             for number, row in stream_rows(path, self.split, self.config_name):
                 if format is None and not isinstance(row, RowError):
@@ -147,28 +182,6 @@ class _Chunks(IterableDataset[PreferenceBatch | None]):
             if number >= self._start and (number - self._start) % lanes == lane:
                 examples = self._stream.examples(chunk, self._rank, self._world)
                 yield self._collate(examples, self._epoch) if examples else None
-
-
-def with_mismatched(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Give every comparison a cell that pairs its prompt with the response of the next one of another prompt.
-
-    Raises:
-        ConfigError: All prompts are equal.
-    """
-    count = len(comparisons)
-    paired = []
-    for i, comparison in enumerate(comparisons):
-        others = (comparisons[(i + step) % count] for step in range(1, count))
-        other = next((o for o in others if o.prompt != comparison.prompt), None)
-        if other is None:
-            raise ConfigError(
-                f"The objective pairs each prompt with another prompt's response, and {count} rows read together from "
-                f"{comparison.source} have one prompt only.",
-                "Use larger batches or more varied data.",
-            )
-        cell = Candidate(other.candidates[0].response, MISMATCHED)
-        paired.append(replace(comparison, candidates=(*comparison.candidates, cell)))
-    return paired
 
 
 def _shuffled(rows: Iterator[Any], buffer: int, seed: int) -> Iterator[Any]:

@@ -62,7 +62,7 @@ class DriftLog(Callback):
         measured = []
         training = pl_module.policy.training
         pl_module.policy.eval()
-        for batch in trainer.datamodule.probe_batches(self.batches):  # type: ignore[attr-defined]
+        for batch in trainer.datamodule.probe_batches(self.batches):
             there = batch.to(pl_module.device)
             with trainer.precision_plugin.forward_context():
                 likelihood = pl_module.modality.likelihood(pl_module.policy, there, pl_module.objective.needs)

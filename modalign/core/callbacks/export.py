@@ -21,9 +21,7 @@ class Export(Callback):
         enabled: False writes nothing; `modalign export` does so later, from a checkpoint.
     """
 
-    def __init__(
-        self, folder: str | None = None, options: dict[str, bool] | None = None, enabled: bool = True
-    ) -> None:
+    def __init__(self, folder: str | None = None, options: dict[str, bool] | None = None, enabled: bool = True) -> None:
         self.enabled = enabled
         self.folder = folder
         self.options = options or {}
@@ -48,10 +46,10 @@ class Export(Callback):
             raise UserError(f"Rank 0 could not write the policy to {folder}.")
 
     def _config(self, trainer: Trainer) -> Mapping[str, Any]:
-        return next((c.config for c in trainer.callbacks if isinstance(c, RunFolder)), {})  # type: ignore[attr-defined]
+        return next((c.config for c in trainer.callbacks if isinstance(c, RunFolder)), {})
 
 
 def _last_metrics(trainer: Trainer) -> dict[str, float]:
-    latest = next((c.latest for c in trainer.callbacks if isinstance(c, MetricsLog)), {})  # type: ignore[attr-defined]
+    latest = next((c.latest for c in trainer.callbacks if isinstance(c, MetricsLog)), {})
     validation = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return {name: value for name, value in {**latest, **validation}.items() if name != "epoch"}

@@ -11,7 +11,7 @@ from modalign.core.objectives.base import ObjectiveOutput
 
 
 class PredictionWriter(Callback):
-    """Writes `predictions.jsonl` (one file a rank): each row's log-probabilities by role, and the objective's metrics."""
+    """Writes each row's log-probabilities by role, and its metrics, to `predictions.jsonl`, a file a rank."""
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         suffix = f"-rank{trainer.global_rank}" if trainer.world_size > 1 else ""

@@ -36,10 +36,13 @@ class Progress(TQDMProgressBar):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_end(trainer, pl_module)
         if trainer.is_global_zero and not trainer.sanity_checking:
-            metrics = {name: f"{trainer.callback_metrics[f'val/{key}']:.4g}" for key, name in SHOWN.items()
-                       if f"val/{key}" in trainer.callback_metrics}
+            metrics = {
+                name: f"{trainer.callback_metrics[f'val/{key}']:.4g}"
+                for key, name in SHOWN.items()
+                if f"val/{key}" in trainer.callback_metrics
+            }
             print(f"validation at step {trainer.global_step}: " + ", ".join(f"{n} {v}" for n, v in metrics.items()))
 
 
 def _latest(trainer: Trainer) -> dict[str, float]:
-    return next((c.latest for c in trainer.callbacks if isinstance(c, MetricsLog)), {})  # type: ignore[attr-defined]
+    return next((c.latest for c in trainer.callbacks if isinstance(c, MetricsLog)), {})

@@ -44,7 +44,9 @@ class SampleLog(Callback):
         with torch.no_grad():
             drawn = self.sampler.sample(pl_module.modality, pl_module.policy, prompts, seed=run_seed())
         scores = {name: reward.score(prompts, drawn) for name, reward in self.rewards.items()}
-        pl_module.log_dict({f"val/samples/{name}": values.mean().item() for name, values in scores.items()}, batch_size=1)
+        pl_module.log_dict(
+            {f"val/samples/{name}": values.mean().item() for name, values in scores.items()}, batch_size=1
+        )
         if trainer.is_global_zero:
             rows = [
                 {"prompt": prompt, "response": response, **{name: values[i].item() for name, values in scores.items()}}
@@ -57,7 +59,7 @@ class SampleLog(Callback):
 
     def _prompts(self, trainer: Trainer) -> list[object]:
         found: list[object] = []
-        for comparison in trainer.datamodule.comparisons("validation"):  # type: ignore[attr-defined]
+        for comparison in trainer.datamodule.comparisons("validation"):
             if comparison.prompt not in found:
                 found.append(comparison.prompt)
             if len(found) == self.prompts:

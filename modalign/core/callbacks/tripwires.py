@@ -72,7 +72,7 @@ class Tripwires(Callback):
 def not_finite(loss: Tensor, output: ObjectiveOutput, batch: PreferenceBatch, trainer: Trainer) -> UserError:
     """The error of a non-finite loss, naming the comparisons at fault."""
     finite = torch.stack([torch.isfinite(term.values) for term in output.terms]).all(0).tolist()
-    data = getattr(trainer, "datamodule", None)
+    data: Any = getattr(trainer, "datamodule", None)
     rows = [row for row, good in zip(batch.index.tolist(), finite, strict=True) if not good] or batch.index.tolist()
     places = [data.describe("train", row) if hasattr(data, "describe") else f"row {row}" for row in rows[:10]]
     return UserError(

@@ -16,7 +16,7 @@ _SAID_BY_PAIRS = frozenset({Feedback.PAIRWISE, Feedback.POINTWISE, Feedback.DEMO
 
 
 class WeightedSum(Objective):
-    """`L = sum of weights[name] * L_name`.
+    """A weighted sum of objectives: `L = sum of weights[name] * L_name`.
 
     All parts see the same rows and the same likelihoods; each keeps its own normalisation. Where two parts log the same
     metric, the first keeps the name and a later one logs `part/metric`.
