@@ -1,0 +1,26 @@
+"""Some comparisons of a data set."""
+
+from collections.abc import Sequence
+
+from torch.utils.data import Dataset
+
+from modalign.core.batch import Comparison, Example
+from modalign.core.dataset import ComparisonDataset
+
+
+class Selection(Dataset[Example]):
+    """Those at `indices`, in that order; all of them where it is None."""
+
+    def __init__(self, dataset: ComparisonDataset, indices: Sequence[int] | None = None) -> None:
+        self._dataset = dataset
+        self._indices = range(len(dataset)) if indices is None else indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Example:
+        return self._dataset[self._indices[index]]
+
+    def comparison(self, index: int) -> Comparison:
+        """One comparison as it is encoded."""
+        return self._dataset.comparison(self._indices[index])
