@@ -1,6 +1,7 @@
 """The smallest modality there is: strings of letters under a bigram model. For tests of the loop."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from modalign.core.batch import Comparison, Example, Likelihood, PreferenceBatch
+from modalign.core.batch import Candidate, Comparison, Example, Likelihood, PreferenceBatch
 from modalign.core.errors import RowError
+from modalign.core.format import Format
 from modalign.core.modality import Modality
 from modalign.core.objectives.base import Needs
 
@@ -62,6 +64,18 @@ class Letters(Modality):
         logits = model(ids[:, :-1]).log_softmax(-1)
         logps = logits.gather(-1, ids[:, 1:, None]).squeeze(-1) * real
         return Likelihood(batch.scatter(logps.sum(1)), batch.sizes)
+
+
+class Pairs(Format):
+    name = "toy_pairs"
+
+    def matches(self, columns: Mapping[str, Any]) -> bool:
+        return {"prompt", "chosen", "rejected"} <= set(columns)
+
+    def parse(self, row: Mapping[str, Any]) -> list[Comparison]:
+        if not row.get("chosen"):
+            raise RowError("nothing was chosen", "Write letters.", column="chosen")
+        return [Comparison(row["prompt"], (Candidate(row["chosen"], "chosen"), Candidate(row["rejected"], "rejected")))]
 
 
 def _codes(text: str) -> list[int]:

@@ -15,8 +15,7 @@ from modalign.core.objectives.sft import Sft
 from modalign.core.objectives.weighted_sum import WeightedSum
 from modalign.core.reference import FrozenReference, MovingReference
 from modalign.core.schedule import Schedule
-from modalign.plugins.formats.pairs import TRLPreference
-from tests.toy import Letters, write_pairs
+from tests.toy import Letters, Pairs, write_pairs
 
 
 def objective(name: str) -> Objective:
@@ -49,7 +48,7 @@ def train(data: Path, root: Path, name: str, batch_size: int, accumulate: int, d
         num_sanity_val_steps=0,
         gradient_clip_val=5.0,
     )
-    trainer.fit(module, PreferenceDataModule(TRLPreference(), train=str(data), batch_size=batch_size))
+    trainer.fit(module, PreferenceDataModule(Pairs(), train=str(data), batch_size=batch_size))
     return {key: value.clone() for key, value in module.state_dict().items()}
 
 
