@@ -1,0 +1,89 @@
+"""The format that the columns of the data call for."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from inspect import Parameter, signature
+from typing import Any, ClassVar
+
+from modalign.core.batch import Comparison
+from modalign.core.errors import UserError
+from modalign.core.format import Format
+from modalign.plugins.formats.values import shown
+
+_NOT_BY_COLUMNS = frozenset({"auto", "columns"})
+_CURE = "Name the format in data.format, or use `columns` to say which column is what."
+
+
+class AutoFormat(Format):
+    """Chooses among all registered formats, those of other packages included, the one that matches the columns.
+
+    A format that cannot be built without options is left to be named.
+
+    Args:
+        formats: What to choose among; None for all registered formats.
+    """
+
+    name = "auto"
+    wants: ClassVar[str] = "columns that one other format matches"
+
+    def __init__(self, formats: Sequence[Format] | None = None) -> None:
+        self.formats = formats
+
+    def matches(self, columns: Mapping[str, Any]) -> bool:
+        """Never: it stands for another format."""
+        return False
+
+    def resolve(self, columns: Mapping[str, Any], source: str) -> Format:
+        formats, notes = (self.formats, []) if self.formats is not None else _registered()
+        matching = [format for format in formats if _matches(format, columns, notes)]
+        for note in notes:
+            warnings.warn(f"data.format auto: {note}", stacklevel=2)
+        if len(matching) == 1:
+            return matching[0]
+        fitting = " and ".join(format.name for format in matching)
+        problem = f"fits {len(matching)} formats ({fitting})" if matching else "fits no format"
+        there = "\n".join(f"  {name}: {shown(value)}" for name, value in columns.items())
+        wanted = "\n".join(f"  {format.name}: {format.wants or type(format).__doc__}" for format in formats)
+        raise UserError(f"{source} {problem}. Its columns:\n{there}\nWhat each format wants:\n{wanted}", _CURE)
+
+    def parse(self, row: Mapping[str, Any]) -> Sequence[Comparison]:
+        """Cannot be done before the columns are known.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError("The format `auto` was asked to parse a row.", "Call `resolve` and parse with what it returns.")
+
+
+def _registered() -> tuple[list[Format], list[str]]:
+    """The formats that need no options, and what is wrong with those that cannot be loaded."""
+    from modalign.plugins.manager import registry
+
+    formats, notes = [], []
+    for name in registry().names("format"):
+        if name in _NOT_BY_COLUMNS:
+            continue
+        try:
+            kind = registry().load("format", name)
+        except UserError as error:
+            notes.append(f"{name} cannot be loaded: {error.message}")
+            continue
+        if not any(_is_required(parameter) for parameter in signature(kind).parameters.values()):
+            formats.append(kind())
+    return formats, notes
+
+
+def _matches(format: Format, columns: Mapping[str, Any], notes: list[str]) -> bool:
+    try:
+        return format.matches(columns)
+    except Exception as error:
+        # Whatever another package's format does, the formats beside it stay usable.
+        notes.append(f"{format.name} is left out, since its `matches` raised {error!r}")
+        return False
+
+
+def _is_required(parameter: Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind not in (
+        Parameter.VAR_POSITIONAL,
+        Parameter.VAR_KEYWORD,
+    )
