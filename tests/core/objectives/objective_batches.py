@@ -1,0 +1,115 @@
+"""Batches for tests of objectives: what a modality would hand over, without a modality."""
+
+import torch
+from torch import Tensor
+
+from modalign.core.batch import Likelihood, PreferenceBatch
+from modalign.core.objectives.base import Objective, ObjectiveOutput
+from modalign.core.objectives.pairwise import Dpo, Hinge, Ipo, RobustDpo
+from modalign.core.objectives.pointwise import Bco, Kto
+from modalign.core.objectives.reference_free import Cpo, Orpo, SimPo
+from modalign.core.objectives.sft import Sft
+from modalign.core.objectives.weighted_sum import WeightedSum
+
+PAIR = ("chosen", "rejected")
+TRIPLE = ("chosen", "rejected", "mismatched")
+LN2 = 0.6931471805599453
+
+# Three pairs: summed log-probabilities of responses of 3, 2, 3 and 2, 4, 2 tokens.
+POLICY = [[-2.0, -1.5], [-2.1, -3.4], [-1.5, -4.0]]
+REFERENCE = [[-2.6, -1.4], [-1.8, -3.2], [-2.3, -2.4]]
+SIZES = [[3.0, 2.0], [2.0, 4.0], [3.0, 2.0]]
+
+# Four labelled responses, each with a mismatched one beside it.
+LABELLED_POLICY = [[-2.0, -5.0], [-2.1, -4.1], [-1.5, -6.2], [-3.4, -3.0]]
+LABELLED_REFERENCE = [[-2.6, -5.2], [-1.8, -4.0], [-1.4, -6.5], [-3.2, -3.1]]
+LABELS = [1.0, 1.0, 0.0, 0.0]
+
+
+def all_objectives() -> dict[str, Objective]:
+    """Every built-in objective by its registered name, with default options."""
+    parts: dict[str, Objective] = {"dpo": Dpo(), "sft": Sft()}
+    return {
+        "sft": Sft(),
+        "dpo": Dpo(),
+        "robust_dpo": RobustDpo(),
+        "ipo": Ipo(),
+        "hinge": Hinge(),
+        "simpo": SimPo(),
+        "orpo": Orpo(),
+        "cpo": Cpo(),
+        "kto": Kto(),
+        "bco": Bco(),
+        "sum": WeightedSum(parts, {"sft": 0.5}),
+    }
+
+
+def tensor(values: object, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.tensor(values, dtype=dtype)
+
+
+def make_batch(
+    roles: tuple[str, ...],
+    sizes: Tensor,
+    mask: Tensor | None = None,
+    scores: Tensor | None = None,
+    weight: Tensor | None = None,
+) -> PreferenceBatch:
+    rows = sizes.shape[0]
+    return PreferenceBatch(
+        inputs={},
+        roles=roles,
+        scores=torch.full(sizes.shape, torch.nan) if scores is None else scores,
+        sizes=sizes,
+        mask=torch.ones(sizes.shape, dtype=torch.bool) if mask is None else mask,
+        weight=torch.ones(rows) if weight is None else weight,
+        index=torch.arange(100, 100 + rows),
+    )
+
+
+def pairs(dtype: torch.dtype = torch.float64) -> tuple[Likelihood, Likelihood, PreferenceBatch]:
+    """The three pairs above; the policy's log-probabilities want gradients."""
+    sizes = tensor(SIZES, torch.float32)
+    policy = Likelihood(tensor(POLICY, dtype).requires_grad_(), sizes)
+    return policy, Likelihood(tensor(REFERENCE, dtype), sizes), make_batch(PAIR, sizes)
+
+
+def thumbs(dtype: torch.dtype = torch.float64) -> tuple[Likelihood, Likelihood, PreferenceBatch]:
+    """The four labelled responses above; the policy's log-probabilities want gradients."""
+    sizes = torch.full((4, 2), 3.0)
+    scores = torch.stack([torch.tensor(LABELS), torch.full((4,), torch.nan)], dim=1)
+    policy = Likelihood(tensor(LABELLED_POLICY, dtype).requires_grad_(), sizes)
+    reference = Likelihood(tensor(LABELLED_REFERENCE, dtype), sizes)
+    return policy, reference, make_batch(("candidate", "mismatched"), sizes, scores=scores)
+
+
+def random_pairs(
+    rows: int, seed: int = 0, dtype: torch.dtype = torch.float64, roles: tuple[str, ...] = TRIPLE
+) -> tuple[Likelihood, Likelihood, PreferenceBatch]:
+    """Pairs with a mismatched cell beside them: data that every objective can be computed from."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (rows, len(roles))
+    sizes = torch.randint(1, 9, shape, generator=generator).float()
+    draw = lambda: -sizes * torch.rand(shape, generator=generator, dtype=torch.float64) - 0.01  # noqa: E731
+    policy = Likelihood(draw().to(dtype).requires_grad_(), sizes)
+    return policy, Likelihood(draw().to(dtype), sizes), make_batch(roles, sizes)
+
+
+def run(
+    objective: Objective, policy: Likelihood, reference: Likelihood | None, batch: PreferenceBatch
+) -> ObjectiveOutput:
+    return objective(policy, reference if objective.uses_reference else None, batch)
+
+
+def gradient(objective: Objective, policy: Likelihood, reference: Likelihood | None, batch: PreferenceBatch) -> Tensor:
+    """The gradient of the batch's loss in the policy's `(B, K)` log-probabilities."""
+    return torch.autograd.grad(run(objective, policy, reference, batch).loss(batch), policy.logps)[0]
+
+
+def assert_close(actual: Tensor, expected: object, tolerance: float = 1e-8) -> None:
+    torch.testing.assert_close(
+        actual.detach().double(),
+        torch.as_tensor(expected, dtype=torch.float64).detach(),
+        rtol=tolerance,
+        atol=tolerance,
+    )
