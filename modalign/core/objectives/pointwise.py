@@ -31,7 +31,7 @@ from modalign.core.objectives.running_mean import RunningMean
 
 
 class Kto(Objective):
-    """KTO (2402.01306, Eq. 7 and 8): a prospect-theoretic value of each response against a reference point.
+    """KTO (2402.01306): a prospect-theoretic value of each response against a reference point.
 
     `L = desirable_weight * (1 - s(beta (m - z)))` for desirable, `L = undesirable_weight * (1 - s(beta (z - m)))` for
     undesirable responses, with `z = max(0, mean of m over mismatched responses)`, without gradient.

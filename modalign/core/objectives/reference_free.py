@@ -105,7 +105,7 @@ class Cpo(Objective):
 
     `L = -log s(beta (P_w - P_l)) + alpha * NLL(y_w)`, the first term smoothed as in `dpo`
 
-    Sums, not means, so a shorter response starts ahead: with `alpha` 0, learning to be short is a solution.
+    Log-probabilities are summed, so that of two responses the shorter starts ahead.
 
     Args:
         beta: Scale of the summed log-probabilities, above 0.

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from objective_batches import TRIPLE, all_objectives, gradient, make_batch, random_pairs, run
 
 from modalign.core.batch import Likelihood, PreferenceBatch
 from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Objective, ObjectiveOutput
+from tests.core.objectives.batches import TRIPLE, all_objectives, gradient, make_batch, random_pairs, run
 
 NAMES = list(all_objectives())
 PAIRWISE = ["dpo", "robust_dpo", "ipo", "hinge", "simpo", "orpo", "cpo", "sum"]

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from objective_batches import PAIR, make_batch, run
 from torch import Tensor, nn
 
 from modalign.core.batch import Likelihood, PreferenceBatch
@@ -18,6 +17,7 @@ from modalign.core.objectives.pointwise import Kto
 from modalign.core.objectives.reference_free import Cpo, Orpo, SimPo
 from modalign.core.objectives.sft import Sft
 from modalign.core.objectives.weighted_sum import WeightedSum
+from tests.core.objectives.batches import PAIR, make_batch, run
 
 trl = pytest.importorskip("trl")
 transformers = pytest.importorskip("transformers")

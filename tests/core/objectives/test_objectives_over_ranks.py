@@ -4,10 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from objective_batches import assert_close, random_pairs
 
 from modalign.core.batch import Likelihood, PreferenceBatch
 from modalign.core.objectives.pointwise import Bco, Kto
+from tests.core.objectives.batches import assert_close, random_pairs
 
 SHARES = [[0, 1, 2, 3], [4]]
 

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from objective_batches import LN2, assert_close, gradient, pairs
 from torch import Tensor
 
 from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Objective
 from modalign.core.objectives.pairwise import Dpo, Hinge, Ipo, RobustDpo
+from tests.core.objectives.batches import LN2, assert_close, gradient, pairs
 
 MARGINS = [0.7, -0.1, 2.4]
 MEAN_MARGINS = [0.6 / 3 + 0.1 / 2, -0.3 / 2 + 0.2 / 4, 0.8 / 3 + 1.6 / 2]

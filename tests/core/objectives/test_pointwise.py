@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from objective_batches import LN2, assert_close, gradient, make_batch, pairs, random_pairs, tensor, thumbs
 
 from modalign.core.batch import Likelihood
 from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Metric, Objective
 from modalign.core.objectives.pointwise import Bco, Kto
+from tests.core.objectives.batches import LN2, assert_close, gradient, make_batch, pairs, random_pairs, tensor, thumbs
 
 RATIOS = [0.6, -0.3, -0.1, -0.2]
 

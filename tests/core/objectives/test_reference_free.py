@@ -5,12 +5,12 @@ from decimal import Decimal, getcontext
 
 import pytest
 import torch
-from objective_batches import PAIR, assert_close, gradient, make_batch, pairs, tensor
 
 from modalign.core.batch import Likelihood
 from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Objective
 from modalign.core.objectives.reference_free import Cpo, Orpo, SimPo, log_odds
+from tests.core.objectives.batches import PAIR, assert_close, gradient, make_batch, pairs, tensor
 
 NLL_TOKEN_MEAN = 0.7
 

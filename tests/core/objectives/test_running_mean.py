@@ -1,8 +1,8 @@
 import pytest
 import torch
-from objective_batches import assert_close
 
 from modalign.core.objectives.running_mean import RunningMean
+from tests.core.objectives.batches import assert_close
 
 
 def test_mean_of_everything_by_weight() -> None:

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from objective_batches import assert_close, gradient, make_batch, pairs, tensor
 
 from modalign.core.batch import Likelihood
 from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Feedback, ObjectiveOutput
 from modalign.core.objectives.sft import Sft
+from tests.core.objectives.batches import assert_close, gradient, make_batch, pairs, tensor
 
 
 @pytest.mark.parametrize(

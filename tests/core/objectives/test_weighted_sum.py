@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from objective_batches import LN2, assert_close, gradient, pairs, random_pairs
 
 from modalign.core.batch import Likelihood, PreferenceBatch
 from modalign.core.errors import ConfigError
@@ -12,6 +11,7 @@ from modalign.core.objectives.pointwise import Bco, Kto
 from modalign.core.objectives.reference_free import Orpo, SimPo
 from modalign.core.objectives.sft import Sft
 from modalign.core.objectives.weighted_sum import WeightedSum
+from tests.core.objectives.batches import LN2, assert_close, gradient, pairs, random_pairs
 
 
 class Listwise(Objective):
