@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -18,7 +18,7 @@ from modalign.core.callbacks.drift import DriftLog
 from modalign.core.callbacks.export import Export
 from modalign.core.callbacks.predictions import PredictionWriter
 from modalign.core.callbacks.progress import Progress
-from modalign.core.callbacks.run_folder import RunFolder
+from modalign.core.callbacks.run_folder import RunFolder, refuse_second_run
 from modalign.core.callbacks.samples import SampleLog  # noqa: F401 (so that configs may name it)
 from modalign.core.checkpoint_io import AtomicCheckpointIO
 from modalign.core.data import PreferenceDataModule
@@ -92,10 +92,24 @@ class ModalignCLI(LightningCLI):
 
     def run(self) -> None:
         """Run the command."""
+        options = self.config[self._command]
+        if self._command == "fit" and options.ckpt_path is None:
+            refuse_second_run(Path(options.trainer.default_root_dir))
         try:
             super()._run_subcommand(self._command)
         except MisconfigurationException as error:
             raise ConfigError(str(error)) from error
+
+    def build_section(self, name: str) -> Any:
+        """Build `model`, `data`, `checkpoint` or `export` alone."""
+        config = Namespace({self._command: Namespace({name: self.config[self._command][name]})})
+        return self.parser.instantiate_classes(config)[self._command][name]
+
+    def build_trainer(self) -> Trainer:
+        """Build the trainer alone, with its callbacks."""
+        sections = {name: self.build_section(name) for name in ("trainer", "checkpoint", "export")}
+        self.config_init = Namespace({self._command: Namespace(sections)})
+        return self.instantiate_trainer()
 
     def instantiate_classes(self) -> None:
         if not self._build:

@@ -37,6 +37,8 @@ class BatchLoader:
         limit: After how many batches of an epoch Lightning stops, None for never.
     """
 
+    batch_sampler = None  # Lightning looks for one beside `sampler`
+
     def __init__(
         self,
         batches: Callable[[int, int], Iterable[PreferenceBatch]],

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from modalign.core.batch import PreferenceBatch
 from modalign.core.callbacks.meter import Meter
 from modalign.core.callbacks.throughput import Throughput
+from modalign.core.jsonl_logger import JsonlLogger
 from modalign.core.objectives.base import Metric, ObjectiveOutput
 
 
@@ -34,6 +35,9 @@ class MetricsLog(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._stepped = trainer.global_step
         self._throughput.resume()
+        for logger in trainer.loggers:
+            if isinstance(logger, JsonlLogger):
+                logger.drop_after(trainer.global_step)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         norm = torch.nn.utils.get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])

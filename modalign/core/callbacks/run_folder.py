@@ -1,4 +1,4 @@
-"""The run's folder: its config, beside its metrics and checkpoints, and no second run on top of a first."""
+"""The run's folder: its config beside its metrics and checkpoints, and no second run on top of a first."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from modalign.core.callbacks.checkpoint import newest_checkpoint
 from modalign.core.errors import ConfigError
-from modalign.core.jsonl_logger import JsonlLogger
 
 
 class RunFolder(Callback):
@@ -25,22 +24,26 @@ class RunFolder(Callback):
         if stage != "fit":
             return
         root = Path(trainer.default_root_dir)
-        if not trainer.ckpt_path and (there := newest_checkpoint(root)):
-            raise ConfigError(
-                f"{root} holds a run already ({there.name}).",
-                "Continue it with --ckpt_path last, choose another --trainer.default_root_dir, or remove the folder.",
-            )
         if trainer.is_global_zero and self.config:
             root.mkdir(parents=True, exist_ok=True)
             _free_name(root).write_text(yaml.safe_dump(self.config, sort_keys=False))
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for logger in trainer.loggers:
-            if isinstance(logger, JsonlLogger):
-                logger.drop_after(trainer.global_step)
-
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["modalign"] = {"config": self.config}
+
+
+def refuse_second_run(root: Path) -> None:
+    """Keep a new run out of a folder that holds one.
+
+    Raises:
+        ConfigError: There is a checkpoint in it.
+    """
+    there = newest_checkpoint(root)
+    if there is not None:
+        raise ConfigError(
+            f"{root} holds a run already ({there.name}).",
+            "Continue it with --ckpt_path last, choose another --trainer.default_root_dir, or remove the folder.",
+        )
 
 
 def _free_name(root: Path) -> Path:

@@ -48,7 +48,8 @@ class Delimited(RowSource):
 
     def __getitem__(self, index: int) -> Mapping[str, Any]:
         self._check(index)
-        record = next(_records(io.BytesIO(self._records[index]), self._separator))
+        lines = io.BytesIO(self._records[index])
+        record = next(_records(lines, self._separator, file_start=False))
         try:
             return _row(self._header, record)
         except RowError as error:
@@ -81,7 +82,14 @@ class _Record:
     problem: str = ""
 
 
-def _records(lines: Iterable[bytes], separator: str) -> Iterator[_Record]:
+def _records(lines: Iterable[bytes], separator: str, file_start: bool = True) -> Iterator[_Record]:
+    """Records one after another; blank lines are passed over.
+
+    Args:
+        lines: With their ends.
+        separator: Between fields.
+        file_start: Whether the first line may have a byte-order mark.
+    """
     csv.field_size_limit(LONGEST_FIELD)
     read_bytes = read_lines = 0
 
@@ -90,6 +98,8 @@ def _records(lines: Iterable[bytes], separator: str) -> Iterator[_Record]:
         for line in lines:
             read_bytes += len(line)
             read_lines += 1
+            if read_lines == 1 and file_start:
+                line = line.removeprefix(BYTE_ORDER_MARK)
             # Bytes that are no UTF-8 survive as surrogates, so that only their own row is refused.
             yield line.decode(errors="surrogateescape")
 
@@ -112,8 +122,6 @@ def _read_header(path: Path, records: Iterator[_Record]) -> list[str]:
     if record is None:
         raise UserError(f"{path} is empty.", "Check that it is the right file, and whole.")
     names = [name.strip() for name in record.fields]
-    if names:
-        names[0] = names[0].removeprefix(BYTE_ORDER_MARK.decode()).strip()
     repeated = sorted({name for name in names if names.count(name) > 1})
     problem = record.problem or (f"{', '.join(repeated)} stands twice" if repeated else "")
     problem = problem or ("a column has no name" if "" in names else "")

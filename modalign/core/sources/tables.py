@@ -73,7 +73,7 @@ def open_saved(folder: Path, split: str) -> RowSource:
         saved = load_from_disk(str(folder))
     if _has_splits(folder):
         if split not in saved:
-            raise UserError(f"{folder} has no split {split!r}.", did_you_mean(split, saved).capitalize())
+            raise UserError(f"{folder} has no split {split!r}.", did_you_mean(split, saved))
         saved = saved[split]
     return Table(str(folder), saved)
 
