@@ -117,7 +117,11 @@ def _checked_message(message: Any, number: int, column: str) -> Message:
         )
     role = message.get("role")
     if not isinstance(role, str) or not role:
-        raise RowError(f"message {number} has the role {role!r}", "Name a role such as 'user' or 'assistant'.", column)
+        raise RowError(
+            f"message {number} has no role that can be used: {role!r}",
+            "Name a role such as 'user' or 'assistant'.",
+            column,
+        )
     kept = {key: value for key, value in message.items() if value is not None}
     return {**kept, "role": role, "content": _text_content(message, number, column)}
 

@@ -60,7 +60,7 @@ def add_lora(model: nn.Module, lora: Lora) -> nn.Module:
 
     _check_names(model, lora)
     targets = lora.target_modules
-    named = set([] if isinstance(targets, str) else targets) | set(lora.modules_to_save or [])
+    tied = any(_fits(name, lora.modules_to_save or []) for name in _tied_modules(model))
     config = LoraConfig(
         task_type=TaskType.CAUSAL_LM,
         r=lora.r,
@@ -70,7 +70,7 @@ def add_lora(model: nn.Module, lora: Lora) -> nn.Module:
         modules_to_save=lora.modules_to_save,
         use_rslora=lora.use_rslora,
         init_lora_weights="gaussian" if lora.init == "gaussian" else True,
-        ensure_weight_tying=_ties_any(model, named),
+        ensure_weight_tying=tied,
     )
     with warnings.catch_warnings():
         # peft reads an attribute that transformers has renamed.
@@ -87,32 +87,48 @@ def add_lora(model: nn.Module, lora: Lora) -> nn.Module:
     return adapted  # type: ignore[no-any-return]
 
 
-def _check_names(model: nn.Module, lora: Lora) -> None:
-    """Refuse names that fit nothing: peft accepts a list as long as one of its names fits."""
-    names = [name for name, _ in model.named_modules() if name]
-    wanted = [("modules_to_save", name) for name in lora.modules_to_save or []]
-    if isinstance(lora.target_modules, list):
-        wanted += [("target_modules", name) for name in lora.target_modules]
-        if not lora.target_modules:
-            raise UserError("lora.target_modules is empty.", f"Name modules, or use {ALL_LINEAR!r}.")
-    elif lora.target_modules != ALL_LINEAR and not _matches_regex(lora.target_modules, names):
+def _check_names(model: Any, lora: Lora) -> None:
+    """Refuse names that fit nothing, since peft is content if one of them fits, or that cannot have an adapter."""
+    targets = lora.target_modules
+    if targets == []:
+        raise UserError("lora.target_modules is empty.", f"Name modules, or use {ALL_LINEAR!r}.")
+    if isinstance(targets, str) and targets != ALL_LINEAR:
+        _check_fits(model, "target_modules", targets)
+    for name in [] if isinstance(targets, str) else targets:
+        _check_fits(model, "target_modules", [name])
+    for name in lora.modules_to_save or []:
+        _check_fits(model, "modules_to_save", [name])
+    tied = next((name for name in _tied_modules(model) if _fits(name, targets)), None)
+    if tied is not None:
         raise UserError(
-            f"lora.target_modules: the expression {lora.target_modules!r} fits the full name of no module.",
-            f"{_module_names(model, lora.target_modules)}. A single name goes into a list.",
+            f"lora.target_modules: {tied!r} shares its weights with another module, which an adapter would tell apart.",
+            "Leave it out, or train it in full by lora.modules_to_save.",
         )
-    for option, wanted_name in wanted:
-        if not any(name == wanted_name or name.endswith(f".{wanted_name}") for name in names):
-            raise UserError(
-                f"lora.{option}: no module of {type(model).__name__} is called {wanted_name!r}.",
-                f"{_module_names(model, wanted_name)}.",
-            )
 
 
-def _matches_regex(pattern: str, names: list[str]) -> bool:
+def _check_fits(model: nn.Module, option: str, target: list[str] | str) -> None:
     try:
-        return any(re.fullmatch(pattern, name) for name in names)
+        found = any(_fits(name, target) for name, _ in model.named_modules())
     except re.error as error:
-        raise UserError(f"lora.target_modules: {pattern!r} is not a regular expression: {error}.") from error
+        raise UserError(f"lora.{option}: {target!r} is not a regular expression: {error}.") from error
+    if found:
+        return
+    if isinstance(target, str):
+        raise UserError(
+            f"lora.{option}: the expression {target!r} fits the full name of no module.",
+            f"{_module_names(model, target)}. A name that is no expression goes into a list.",
+        )
+    raise UserError(
+        f"lora.{option}: no module of {type(model).__name__} is called {target[0]!r}.",
+        f"{_module_names(model, target[0])}.",
+    )
+
+
+def _fits(name: str, target: list[str] | str) -> bool:
+    """peft's own rule: a string is an expression for the whole name, a list holds last parts of names."""
+    if isinstance(target, str):
+        return re.fullmatch(target, name) is not None
+    return any(name == part or name.endswith(f".{part}") for part in target)
 
 
 def _module_names(model: nn.Module, name: str) -> str:
@@ -121,21 +137,22 @@ def _module_names(model: nn.Module, name: str) -> str:
     return did_you_mean(name.split(".")[-1], layers).capitalize()
 
 
-def _ties_any(model: Any, names: set[str]) -> bool:
-    """Whether one of these modules shares its weights with another, and so must be adapted together with it."""
-    head = model.get_output_embeddings()
-    if head is None or head.weight is not model.get_input_embeddings().weight:
-        return False
-    tied = [name for name, module in model.named_modules() if module in (head, model.get_input_embeddings())]
-    return any(full == name or full.endswith(f".{name}") for full in tied for name in names)
+def _tied_modules(model: Any) -> list[str]:
+    """Full names of the embeddings and the output head, where they share their weights."""
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if head is None or head.weight is not embeddings.weight:
+        return []
+    return [name for name, module in model.named_modules() if module is head or module is embeddings]
 
 
 @contextmanager
 def without_adapter(model: Any) -> Iterator[None]:
     """A context in which a peft model computes as if it had no adapter and no dropout, and is then as it was."""
     trainable = [(parameter, parameter.requires_grad) for parameter in causal_lm(model).parameters()]
-    with eval_mode(model), model.disable_adapter():
-        yield
-    # peft makes every parameter of the active adapter trainable when it switches the adapter on again.
-    for parameter, requires_grad in trainable:
-        parameter.requires_grad_(requires_grad)
+    try:
+        with eval_mode(model), model.disable_adapter():
+            yield
+    finally:
+        # peft makes every parameter of the active adapter trainable when it switches the adapter on again.
+        for parameter, requires_grad in trainable:
+            parameter.requires_grad_(requires_grad)

@@ -91,8 +91,8 @@ class BoundaryTokenizer:
         whole = self._chat.render((prompt.messages or []) + reply, extra, generation_prompt=False)
         if not whole.startswith(prompt.text):
             raise RowError(
-                f"the chat template opens the assistant's turn with {_after_common(prompt.text, whole)!r}, but writes "
-                "the response otherwise, so it cannot be told which tokens are the response's",
+                "it cannot be told where the prompt ends and the response begins: the chat template opens the "
+                f"assistant's turn with {_after_common(prompt.text, whole)!r}, but writes the response otherwise",
                 "Set modality.chat_template_kwargs (such as enable_thinking: false) or another modality.chat_template.",
                 column,
             )
