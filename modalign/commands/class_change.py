@@ -20,7 +20,6 @@ _told: set[str] = set()
 
 def install() -> None:
     """Put this in the place of jsonargparse's own rule, for every parser of this process."""
-    _told.clear()
     _typehints.discard_init_args_on_class_path_change = discard
 
 

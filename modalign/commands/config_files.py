@@ -30,9 +30,9 @@ class ConfigFile:
         Args:
             key: With dots; `init_args` and `class_path` may be left out of it.
         """
-        wanted = _plain(key)
+        wanted = plain_key(key)
         section, _, leaf = wanted.rpartition(".")
-        lines = {_plain(written): line for written, line in reversed(self.lines.items())}
+        lines = {plain_key(written): line for written, line in reversed(self.lines.items())}
         # Within a dict of objects the parser does not say in which; a key that stands there once is clear.
         within = [line for k, line in lines.items() if k.startswith(f"{section}.") and k.endswith(f".{leaf}")]
         line = lines.get(wanted) or (within[0] if len(within) == 1 else None)
@@ -105,7 +105,8 @@ def _walk(node: yaml.MappingNode, prefix: str) -> Iterator[tuple[str, int]]:
                     yield from _walk(item, f"{key}.{number}.")
 
 
-def _plain(key: str) -> str:
+def plain_key(key: str) -> str:
+    """A key without the levels that options leave out."""
     return ".".join(part for part in key.split(".") if part not in ("init_args", "class_path"))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import set_parsing_settings
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -99,17 +99,6 @@ class ModalignCLI(LightningCLI):
             super()._run_subcommand(self._command)
         except MisconfigurationException as error:
             raise ConfigError(str(error)) from error
-
-    def build_section(self, name: str) -> Any:
-        """Build `model`, `data`, `checkpoint` or `export` alone."""
-        config = Namespace({self._command: Namespace({name: self.config[self._command][name]})})
-        return self.parser.instantiate_classes(config)[self._command][name]
-
-    def build_trainer(self) -> Trainer:
-        """Build the trainer alone, with its callbacks."""
-        sections = {name: self.build_section(name) for name in ("trainer", "checkpoint", "export")}
-        self.config_init = Namespace({self._command: Namespace(sections)})
-        return self.instantiate_trainer()
 
     def instantiate_classes(self) -> None:
         if not self._build:

@@ -20,7 +20,8 @@ _NOISE = re.compile(
     r"|- a dict .*|Expected a <class 'NoneType'>.*"
 )
 _CALLABLE = re.compile(r"Type typing\.Callable.* expects a function or a callable class: ")
-_NAMESPACE = re.compile(r"\.? Got value: (Namespace\(.*\)|\w+)$")
+_GOT = re.compile(r"\.? Got value: .*$")
+_SPEC = re.compile(r"\.? Got value: Namespace\(.*\)$")
 _WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false", "list": "a list"}
 
 
@@ -75,10 +76,12 @@ def _unwrapped(line: str) -> tuple[str, list[str]]:
     """A line without what only says where it comes from, and the keys named there."""
     keys = []
     line = line.strip().removeprefix("- ").strip()
-    while match := _KEY.match(line) or _CLASS.match(line) or _CALLABLE.match(line):
+    if match := _CALLABLE.match(line):
+        line = _GOT.sub("", line[match.end() :])
+    while match := _KEY.match(line) or _CLASS.match(line):
         keys += [match["key"]] if "key" in match.groupdict() else []
         line = line[match.end() :].strip()
-    return _NAMESPACE.sub("", line), keys
+    return _SPEC.sub("", line), keys
 
 
 def nearest(key: str, known: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """A look at options and config files that needs no torch, so that a typing error is answered at once."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,19 @@ def top_level(command: str) -> tuple[str, ...]:
     return (*SECTIONS, *SETTINGS, *_OWN_SETTINGS.get(command, ()))
 
 
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with an option or a key.
+
+    Attributes:
+        key: Which, with dots.
+        text: What, and where.
+    """
+
+    key: str
+    text: str
+
+
 def precheck(command: str, argv: Sequence[str]) -> tuple[ConfigFile, ...]:
     """Check what can be checked without importing torch.
 
@@ -48,40 +62,54 @@ def precheck(command: str, argv: Sequence[str]) -> tuple[ConfigFile, ...]:
     Raises:
         UserError: Listing everything that was found wrong.
     """
-    options = list(_options(argv))
-    files = tuple(read_config(Path(value)) for name, value in options if name == "config" and value)
-    problems = [problem for file in files for problem in file_problems(command, file)]
-    for name, value in options:
-        problems += _option_problems(command, name, value)
+    files = config_files(argv)
+    problems = [problem.text for problem in find_problems(command, argv, files)]
     if problems:
         raise UserError("\n  ".join(problems), f"`modalign {command} --help` lists every option.")
     return files
 
 
-def file_problems(command: str, file: ConfigFile) -> Iterator[str]:
-    """What is wrong with a file's top-level keys and registered names."""
+def config_files(argv: Sequence[str]) -> tuple[ConfigFile, ...]:
+    """Read the config files that a command line names.
+
+    Raises:
+        UserError: One of them cannot be read.
+    """
+    return tuple(read_config(Path(value)) for name, value in options_of(argv) if name == "config" and value)
+
+
+def find_problems(command: str, argv: Sequence[str], files: Sequence[ConfigFile]) -> Iterator[Problem]:
+    """What is wrong with top-level keys and registered names, in files and on the command line."""
+    for file in files:
+        yield from _file_problems(command, file)
+    for name, value in options_of(argv):
+        yield from _option_problems(command, name, value)
+
+
+def _file_problems(command: str, file: ConfigFile) -> Iterator[Problem]:
     for key, value in file.values.items():
         name = str(key)
         if name not in top_level(command):
-            yield f"{file.place(name)}: unknown key {name!r}; {did_you_mean(name, top_level(command))}"
+            near = did_you_mean(name, top_level(command))
+            yield Problem(name, f"{file.place(name)}: unknown key {name!r}; {near}")
         elif name in SECTIONS and not isinstance(value, Mapping | None):
-            yield f"{file.place(name)}: {name} is a section with keys of its own, not {value!r}"
+            yield Problem(name, f"{file.place(name)}: {name} is a section with keys of its own, not {value!r}")
     for key, kind in SLOTS.items():
         section, _, leaf = key.partition(".")
         content = file.values.get(section)
-        problem = _name_problem(kind, content.get(leaf)) if isinstance(content, Mapping) else None
-        if problem:
-            yield f"{file.place(key)}: {key}: {problem}"
+        wrong = _name_problem(kind, content.get(leaf)) if isinstance(content, Mapping) else None
+        if wrong:
+            yield Problem(key, f"{file.place(key)}: {key}: {wrong}")
 
 
-def _option_problems(command: str, name: str, value: str | None) -> Iterator[str]:
+def _option_problems(command: str, name: str, value: str | None) -> Iterator[Problem]:
     root = name.split(".")[0]
     known = (*top_level(command), *_SPECIAL)
     if root not in known and (near := get_close_matches(root, known, n=1, cutoff=0.6)):
-        yield f"unknown option --{name}; did you mean --{name.replace(root, near[0], 1)}?"
-    problem = _name_problem(SLOTS[name], value) if name in SLOTS else None
-    if problem:
-        yield f"--{name}: {problem}"
+        yield Problem(name, f"unknown option --{name}; did you mean --{name.replace(root, near[0], 1)}?")
+    wrong = _name_problem(SLOTS[name], value) if name in SLOTS else None
+    if wrong:
+        yield Problem(name, f"--{name}: {wrong}")
 
 
 def _name_problem(kind: str, value: Any) -> str | None:
@@ -98,7 +126,7 @@ def _name_problem(kind: str, value: Any) -> str | None:
     return None
 
 
-def _options(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+def options_of(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """Names (without dashes) and values of the options in a command line."""
     rest = list(argv)
     while rest:

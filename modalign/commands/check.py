@@ -1,0 +1,97 @@
+"""`modalign check`: builds what a config describes, reads its data, lists every problem; trains nothing."""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+from modalign.commands.precheck import config_files
+from modalign.commands.train import quiet_lightning
+
+if TYPE_CHECKING:
+    from modalign.core.data import PreferenceDataModule
+    from modalign.core.module import PreferenceModule
+
+STREAMED_ROWS = 100_000
+"""How much of a stream is read."""
+
+_HELP = """usage: modalign check --config FILE [options of fit]
+
+Builds everything a config describes and reads its data, lists every problem at once, and looks for ties, duplicates,
+contradictions and length bias in the preferences. Trains nothing. The exit status is 1 where there is a problem.
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Print what was found.
+
+    Args:
+        argv: The options that `fit` would be given.
+
+    Returns:
+        1 if there is a problem.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_HELP, end="")
+        return 0 if argv else 2
+    files = config_files(argv)
+    quiet_lightning()
+    from modalign.commands.check_build import Parts
+    from modalign.commands.check_config import parse_all
+
+    parsed = parse_all(argv, files)
+    problems = list(parsed.problems)
+    if parsed.cli is not None:
+        parts = Parts(parsed.cli)
+        problems += parts.problems
+        if parts.module is not None and parts.data is not None:
+            problems += _data_problems(parts.module, parts.data)
+    return _verdict(problems)
+
+
+def _verdict(problems: Sequence[str]) -> int:
+    unique = list(dict.fromkeys(problems))
+    if not unique:
+        print("no problems")
+        return 0
+    print(f"{len(unique)} problem{'s' if len(unique) > 1 else ''}")
+    for number, problem in enumerate(unique, 1):
+        print(f"{number:>3}. " + problem.replace("\n", "\n     "))
+    return 1
+
+
+def _data_problems(module: "PreferenceModule", data: "PreferenceDataModule") -> Iterator[str]:
+    """Read all data, print its report and audit, and tell what is wrong with it."""
+    from modalign.core.errors import UserError
+
+    refuses = data.on_bad_row == "error"
+    data.on_bad_row = "skip"  # so that all bad rows are found
+    if data.streaming:
+        data.streaming, data.max_rows = False, data.max_rows or STREAMED_ROWS
+        print(f"data.streaming is on: at most {data.max_rows} rows are read here")
+    data.connect(module.modality, module.objective)
+    for stage in ("fit", "validate", "test") if data.paths["test"] else ("fit", "validate"):
+        if stage == "validate" and not (data.paths["validation"] or data.validation_rows):
+            continue
+        try:
+            with redirect_stdout(io.StringIO()):  # told below, once
+                data.setup(stage)
+        except UserError as error:
+            yield str(error)
+    for which, report in data.reports.items():
+        _print_report(which, data)
+        bad = [row for source in report.sources for row in source.skipped if not row.by_option]
+        if refuses and bad:
+            listed = "\n".join(row.message for row in bad)
+            yield f"data.{which}: {len(bad)} rows cannot be used, and data.on_bad_row is error\n{listed}"
+
+
+def _print_report(which: str, data: "PreferenceDataModule") -> None:
+    from modalign.core.audit import audit
+
+    print(which)
+    for line in data.reports[which].lines():
+        print(f"  {line}")
+    for line in audit(data.comparisons(which)).lines():
+        print(f"  {line}")
+    print()
