@@ -90,6 +90,18 @@ class Example:
     sizes: tuple[int, ...]
     truncated: bool = False
 
+    def only(self, roles: frozenset[str]) -> "Example":
+        """The same with the candidates of these roles alone; whole where it has none of them."""
+        kept = [i for i, role in enumerate(self.comparison.roles) if role in roles]
+        if not kept or len(kept) == len(self.cells):
+            return self
+        return replace(
+            self,
+            comparison=replace(self.comparison, candidates=tuple(self.comparison.candidates[i] for i in kept)),
+            cells=tuple(self.cells[i] for i in kept),
+            sizes=tuple(self.sizes[i] for i in kept),
+        )
+
 
 @dataclass
 class Window:

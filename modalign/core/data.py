@@ -216,7 +216,7 @@ class PreferenceDataModule(LightningDataModule):
         return BatchOrder(len(data), batch_size, shuffle, run_seed(), trainer.global_rank, trainer.world_size)
 
     def _collate(self) -> Collate:
-        return Collate(self._modality, self._fingerprints)
+        return Collate(self._modality, self._fingerprints, self._objective.reads)
 
     def _read(self, which: str) -> None:
         if which in self._sets:

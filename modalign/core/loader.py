@@ -84,14 +84,23 @@ class SizedBatchLoader(BatchLoader):
 
 
 class Collate:
-    """Examples to a batch, in a data worker."""
+    """Examples to a batch, in a data worker.
 
-    def __init__(self, modality: Modality, fingerprints: bool = False) -> None:
+    Args:
+        modality: Collates.
+        fingerprints: Whether batches carry their rows' content hashes.
+        roles: Cells of other roles are left out; None keeps all.
+    """
+
+    def __init__(self, modality: Modality, fingerprints: bool = False, roles: frozenset[str] | None = None) -> None:
         self.modality = modality
         self.fingerprints = fingerprints
+        self.roles = roles
 
     def __call__(self, picked: list[tuple[Pick, Example]], epoch: int = 0) -> PreferenceBatch:
         examples = [_weightless(example) if pick.filler else example for pick, example in picked]
+        if self.roles is not None:
+            examples = [example.only(self.roles) for example in examples]
         batch = self.modality.collate(examples, [pick.index for pick, _ in picked], epoch)
         if self.fingerprints:
             batch.fingerprints = tuple(content_hash([e.comparison.roles, e.cells]) for e in examples)

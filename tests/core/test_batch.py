@@ -3,6 +3,8 @@
 import torch
 
 from modalign.core.batch import Candidate, Comparison, Window
+from modalign.core.loader import Collate
+from modalign.core.order import Pick
 from tests.toy import Letters
 
 PAIR = Comparison("k", (Candidate("ae", "chosen"), Candidate("bcd", "rejected")), weight=2.0)
@@ -59,3 +61,12 @@ def test_moving_keeps_everything() -> None:
     assert moved.inputs["ids"].device.type == "meta"
     assert moved.weight.device.type == "meta"
     assert (moved.roles, moved.epoch) == (batch.roles, batch.epoch)
+
+
+def test_cells_nobody_reads_are_left_out() -> None:
+    collate = Collate(Letters(), roles=frozenset({"chosen"}))
+    batch = collate([(Pick(i), Letters().encode(c)) for i, c in enumerate((PAIR, SWAPPED))])
+    assert batch.roles == ("chosen",)
+    assert batch.sizes.tolist() == [[2], [1]]
+    assert len(batch.inputs["ids"]) == 2
+    assert batch.weight.tolist() == [2.0, 1.0]

@@ -113,6 +113,7 @@ class Objective(nn.Module, ABC):
         feedback: What the data must say.
         uses_reference: Whether a reference likelihood is part of the formula.
         extra_roles: Cells wanted beside the data's own; the data module makes `mismatched` ones.
+        reads: The roles it looks at; cells of others are left out of its batches. None for all roles.
         couples_batch: Whether a row's loss depends on the other rows of its micro-batch (KTO's reference point). Such
             a loss is reduced over ranks, but changes with the size of the micro-batch.
     """
@@ -120,6 +121,7 @@ class Objective(nn.Module, ABC):
     feedback: Feedback
     uses_reference: bool = True
     extra_roles: tuple[str, ...] = ()
+    reads: frozenset[str] | None = None
     couples_batch: bool = False
 
     @property

@@ -67,6 +67,7 @@ class Sft(Objective):
         super().__init__()
         self.normalization = normalization_option("normalization", normalization)
         self.role = role
+        self.reads = frozenset({role})
 
     def forward(self, policy: Likelihood, reference: Likelihood | None, batch: PreferenceBatch) -> ObjectiveOutput:
         require_cells(batch, self.role)

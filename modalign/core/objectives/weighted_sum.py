@@ -34,6 +34,8 @@ class WeightedSum(Objective):
         self.feedback = _common_feedback(objectives)
         self.uses_reference = any(objective.uses_reference for objective in objectives.values())
         self.couples_batch = any(objective.couples_batch for objective in objectives.values())
+        reads = [objective.reads for objective in objectives.values()]
+        self.reads = None if None in reads else frozenset().union(*(some for some in reads if some))
         roles = (role for objective in objectives.values() for role in objective.extra_roles)
         self.extra_roles = tuple(dict.fromkeys(roles))
 
