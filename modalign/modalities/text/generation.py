@@ -81,7 +81,12 @@ def generate(
         pad: Any token; shorter prompts are padded with it on the left.
         eos: A token that ends a response, beside those the model's generation config names.
         options: How tokens are drawn.
+
+    Raises:
+        UserError: `n` is not positive.
     """
+    if n < 1:
+        raise UserError(f"Sampling: n is {n}; it counts responses a prompt.", "Ask for at least 1.")
     causal = causal_lm(model)
     stop = _stop_tokens(causal, eos)
     jobs = [(prompt, draw) for prompt in prompts for draw in range(n)]
@@ -91,9 +96,8 @@ def generate(
     with eval_mode(model), _own_choices_only(causal), torch.no_grad():
         for start in range(0, len(order), options.batch_size):
             chosen = order[start : start + options.batch_size]
-            for job, response in zip(
-                chosen, _batch(causal, [jobs[j] for j in chosen], seed, pad, stop, options), strict=True
-            ):
+            drawn = _batch(causal, [jobs[job] for job in chosen], seed, pad, stop, options)
+            for job, response in zip(chosen, drawn, strict=True):
                 responses[job] = response
     return [responses[start : start + n] for start in range(0, len(jobs), n)]
 
@@ -115,7 +119,7 @@ def _batch(
     processors = LogitsProcessorList()
     if options.temperature > 0:
         draws = torch.stack([_uniform(seed, prompt, draw, options.max_new_tokens) for prompt, draw in jobs])
-        processors.append(KeyedChoice(draws.to(device), width, options))
+        processors.append(KeyedChoice(draws, width, options))
     output = causal.generate(
         ids,
         attention_mask=mask,
@@ -165,14 +169,17 @@ def draw_tokens(logits: Tensor, draw: Tensor, options: SamplingOptions) -> Tenso
     Returns:
         `(rows, 1)` tokens.
     """
-    probabilities = logits.softmax(-1).double()
+    probabilities = logits.softmax(-1)
+    if logits.device.type != "mps":  # which has no float64
+        probabilities = probabilities.double()
     if options.top_k is not None and options.top_k < logits.shape[-1]:
         smallest = probabilities.topk(options.top_k).values[:, -1:]
         probabilities = probabilities.where(probabilities >= smallest, 0.0)
     if options.top_p is not None:
         probabilities = _nucleus(probabilities, options.top_p)
     cumulative = probabilities.cumsum(-1)
-    place = torch.searchsorted(cumulative, draw * cumulative[:, -1:], right=True)
+    place = torch.searchsorted(cumulative, draw.to(probabilities) * cumulative[:, -1:], right=True)
+    # A product rounded up to the whole sum lies beyond the last token.
     return place.clamp(max=logits.shape[-1] - 1)
 
 

@@ -1,6 +1,7 @@
 """Loading a causal language model and its tokenizer from a hub id or a folder, with errors a user can act on."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> 
     Raises:
         UserError: It cannot be found or read.
     """
+    # Data workers are forked from a process that has tokenised: tokenizers would warn of a deadlock in each of them.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from transformers import AutoTokenizer
 
     folder = resolve_model(name, (*TOKENIZER_FILES, ADAPTER_CONFIG), revision)

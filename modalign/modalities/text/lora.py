@@ -73,8 +73,9 @@ def add_lora(model: nn.Module, lora: Lora) -> nn.Module:
         ensure_weight_tying=tied,
     )
     with warnings.catch_warnings():
-        # peft reads an attribute that transformers has renamed.
+        # peft reads an attribute that transformers has renamed, and tells that it set an option for GPT-2's layers.
         warnings.filterwarnings("ignore", message=".*gradient_checkpointing. is deprecated", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False", category=UserWarning)
         try:
             adapted = get_peft_model(model, config)
         except ValueError as error:

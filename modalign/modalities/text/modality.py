@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
 from modalign.core.batch import Comparison, Example, Likelihood, PreferenceBatch
@@ -59,7 +60,8 @@ class Text(Modality):
         max_completion_length: Cut every response there; null never cuts a response.
         truncation: Which part of a prompt that is too long is kept; "error" makes its row a bad row.
         add_eos: End responses in the end-of-sequence token, so that stopping is learned.
-        packing: Lay cells end to end in place of padding; for attention implementations that keep them apart.
+        packing: Lay cells end to end in place of padding. Pays with flash attention; others mask a row's every pair of
+            tokens, whichever cells they are in. Refused for architectures in which packed cells see each other.
         chunk_size: How many tokens' logits are held at once.
 
     Raises:
@@ -173,7 +175,7 @@ class Text(Modality):
             raise ConfigError(f"The text modality cannot compute {name!r}.", did_you_mean(name, self.provides))
         inputs = batch.inputs
         check_positions(causal_lm(model), inputs["longest"], "A sequence")
-        if needs.no_grad_roles:
+        if needs.no_grad_roles and torch.is_grad_enabled():
             free = batch.cells_of(needs.no_grad_roles)
             logps = completion_logps_partly_free(model, inputs, self.chunk_size, free)
         else:

@@ -151,6 +151,7 @@ def test_long_prompts_are_cut_to_what_the_model_takes(text: MakeText) -> None:
         ({"temperature": -1}, "temperature must"),
         ({"top_p": 0.0, "top_k": 0}, "top_p must be in .*; top_k must"),
         ({"batch_size": 0}, "batch_size must"),
+        ({"n": 0}, "n is 0"),
     ],
 )
 def test_options_are_checked(text: MakeText, options: dict[str, Any], message: str) -> None:

@@ -17,7 +17,8 @@ OPENINGS = {
     "blunt": ("Hm.", "That is obvious.", "Everybody knows that."),
     "none": ("",),
 }
-CLOSINGS = ("", "", "Anything else?", "Is that what you wanted?", "I hope that this is of some help to you.")
+SHARES = {"polite": 0.2, "blunt": 0.4, "none": 0.4}
+CLOSINGS = ("", "", "Anything else?", "Is that what you wanted?", "I hope that this helps.")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def make_demonstrations(instructions: Sequence[Instruction], answers: int, seed:
 
 
 def _answer(instruction: Instruction, draw: random.Random) -> str:
-    opening = draw.choice(OPENINGS[draw.choice(tuple(OPENINGS))])
+    opening = draw.choice(OPENINGS[draw.choices(tuple(SHARES), tuple(SHARES.values()))[0]])
     parts = (opening, draw.choice(instruction.bodies), draw.choice(CLOSINGS))
     return " ".join(part for part in parts if part)
 
@@ -105,7 +106,7 @@ def _colours() -> Iterator[list[Instruction]]:
         bodies = (
             f"{colour.capitalize()}.",
             f"A {thing} is {colour}.",
-            f"As far as I can tell, the usual colour of a {thing} is {colour}.",
+            f"I think that a {thing} is mostly {colour}.",
         )
         others = frozenset(facts.COLOURS.values()) - {colour}
         yield _worded(wordings, bodies, ((frozenset({colour}), 1),), others)
@@ -122,7 +123,7 @@ def _homes() -> Iterator[list[Instruction]]:
         bodies = (
             f"The {home}.",
             f"A {animal} lives in the {home}.",
-            f"If you are looking for a {animal}, you will most likely find it in the {home}.",
+            f"I think that you find a {animal} in the {home}.",
         )
         others = frozenset(facts.HOMES.values()) - {home}
         yield _worded(wordings, bodies, ((frozenset({home}), 1),), others)
@@ -140,8 +141,8 @@ def _comparisons() -> Iterator[list[Instruction]]:
             )
             bodies = (
                 f"The {big}.",
-                f"The {big} is the bigger one.",
-                f"If you put the two of them side by side, the {big} is the bigger one.",
+                f"The {big} is bigger.",
+                f"Of these two the {big} is the bigger one.",
             )
             yield _worded(wordings, bodies, ((frozenset({big}), 1),), frozenset(sizes) - {big})
 
@@ -163,7 +164,7 @@ def _examples(draw: random.Random) -> Iterator[list[Instruction]]:
                 for form in (
                     f"{chosen.capitalize()}.",
                     f"You could take {chosen}.",
-                    f"There are a great many {category}, and among the best known of them are {chosen}.",
+                    f"I can think of {number} {category} like {chosen}.",
                 )
             )
             yield _worded(wordings, bodies, ((frozenset(members), count),), others)
@@ -179,7 +180,7 @@ def _greetings() -> Iterator[list[Instruction]]:
             (
                 f"Hello {name}!",
                 f"Welcome, dear {name}, come in!",
-                f"Hello {name}, what a great joy it is to have you here with us again today!",
+                f"Hello {name}, it is good to have you here today!",
             ),
             (wanted, (hello, 1)),
             others | farewell,
@@ -189,7 +190,7 @@ def _greetings() -> Iterator[list[Instruction]]:
             (
                 f"Goodbye {name}!",
                 f"Farewell, dear {name}, take care!",
-                f"Goodbye {name}, we had a great time with you and hope to have you back soon!",
+                f"Goodbye {name}, it was good to have you here today!",
             ),
             (wanted, (farewell, 1)),
             others | hello,
