@@ -6,7 +6,7 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from modalign.commands.precheck import config_files
-from modalign.commands.train import quiet_lightning
+from modalign.commands.quiet import no_bars_off_terminal, quiet_lightning
 
 if TYPE_CHECKING:
     from modalign.core.data import PreferenceDataModule
@@ -35,10 +35,11 @@ def main(argv: list[str]) -> int:
         print(_HELP, end="")
         return 0 if argv else 2
     files = config_files(argv)
-    quiet_lightning()
+    no_bars_off_terminal()
     from modalign.commands.check_build import Parts
     from modalign.commands.check_config import parse_all
 
+    quiet_lightning()
     parsed = parse_all(argv, files)
     problems = list(parsed.problems)
     if parsed.cli is not None:

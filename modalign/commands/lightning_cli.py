@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import set_parsing_settings
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from modalign.commands import class_change, short_names
 from modalign.commands.config_files import ConfigFile
 from modalign.commands.parser import ModalignParser
+from modalign.commands.parsing import prepare_parsing
 from modalign.commands.resume import resolve_checkpoint, tell_differences
 from modalign.core.callbacks.checkpoint import ResumeCheckpoint
 from modalign.core.callbacks.drift import DriftLog
@@ -48,10 +47,7 @@ class ModalignCLI(LightningCLI):
     def __init__(self, command: str, args: ArgsType, files: Sequence[ConfigFile] = (), build: bool = True) -> None:
         self._command = command
         self._build = build
-        short_names.install()
-        class_change.install()
-        # Without this, a parameter of type Any would build whatever class a config names.
-        set_parsing_settings(instantiate_subclass_spec_in_any=False)
+        prepare_parsing()
         context: dict[str, Any] = {"command": command, "files": files}
         arguments = [command, *args] if isinstance(args, list) else {"subcommand": command, command: args}
         super().__init__(
@@ -67,8 +63,12 @@ class ModalignCLI(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:
-        # Only the one that is wanted: each costs a tenth of a second.
-        return {self._command: LightningCLI.subcommands()[self._command]}
+        # Only the one that is wanted: each costs a tenth of a second. Predictions are written, not returned.
+        return {self._command: LightningCLI.subcommands()[self._command] | {"return_predictions"}}
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        arguments: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
+        return {**arguments, "return_predictions": False} if subcommand == "predict" else arguments
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_class_arguments(ResumeCheckpoint, "checkpoint")

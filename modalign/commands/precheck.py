@@ -20,7 +20,7 @@ SECTIONS = {
 """The parts of a run's config and what they hold; one config serves `fit` and its siblings."""
 
 SETTINGS = ("seed_everything", "ckpt_path", "weights_only")
-_OWN_SETTINGS = {"validate": ("verbose",), "test": ("verbose",), "predict": ("return_predictions",)}
+_OWN_SETTINGS = {"validate": ("verbose",), "test": ("verbose",)}
 _SPECIAL = ("config", "print_config", "help")
 SLOTS = {
     "model.modality": "modality",

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from modalign.commands.config_files import plain_key
 from modalign.commands.console import warn
 from modalign.core.callbacks.checkpoint import newest_checkpoint
 from modalign.core.errors import UserError, did_you_mean
@@ -59,7 +60,7 @@ def tell_differences(path: Path, config: Mapping[str, Any]) -> None:
     before = read_checkpoint(path)["modalign"]["config"]
     for section in ("model", "data"):
         for key, old, new in differences(before.get(section), config.get(section), section):
-            warn(f"{key} is {new!r}; the checkpoint was written with {old!r}")
+            warn(f"{plain_key(key)} is {new!r}; the checkpoint was written with {old!r}")
 
 
 def differences(old: Any, new: Any, key: str) -> Iterator[tuple[str, Any, Any]]:

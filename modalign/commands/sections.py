@@ -5,6 +5,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from lightning.pytorch import Trainer
 
+from modalign.commands.parsing import prepare_parsing
 from modalign.core.callbacks.checkpoint import ResumeCheckpoint
 from modalign.core.callbacks.export import Export
 from modalign.core.data import PreferenceDataModule
@@ -30,6 +31,7 @@ def build_section(name: str, config: Any) -> Any:
         UserError: A constructor refuses what it is given.
         jsonargparse.ArgumentError: The section does not fit its class.
     """
+    prepare_parsing()
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(CLASSES[name], name, fail_untyped=False, instantiate=name != "trainer")
     return parser.instantiate_classes(parser.parse_object({name: config}))[name]

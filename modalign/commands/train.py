@@ -1,17 +1,11 @@
 """`modalign fit`, `validate`, `test` and `predict`."""
 
-import logging
 import os
-import warnings
 
 from modalign.commands.console import print_error
 from modalign.commands.precheck import precheck
+from modalign.commands.quiet import no_bars_off_terminal, quiet_lightning
 from modalign.core.errors import UserError
-
-_NOT_APPLICABLE = (
-    r".*does not have many workers.*",
-    r".*treespec.*LeafSpec.*",
-)
 
 
 def fit(argv: list[str]) -> int:
@@ -36,9 +30,10 @@ def predict(argv: list[str]) -> int:
 
 def _run(command: str, argv: list[str]) -> int:
     files = precheck(command, argv)
-    quiet_lightning()
+    no_bars_off_terminal()
     from modalign.commands.lightning_cli import ModalignCLI
 
+    quiet_lightning()
     cli = ModalignCLI(command, argv, files)
     try:
         cli.run()
@@ -48,11 +43,3 @@ def _run(command: str, argv: list[str]) -> int:
         print_error(error)
         return 1
     return 0
-
-
-def quiet_lightning() -> None:
-    """Leave out Lightning's advertisements, and advice that does not apply to this loop."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in _NOT_APPLICABLE:
-        warnings.filterwarnings("ignore", message=message)
