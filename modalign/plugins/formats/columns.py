@@ -12,6 +12,7 @@ from modalign.plugins.formats.demonstration import Demonstration
 from modalign.plugins.formats.ranked import Pairs, Ranked, Ties
 from modalign.plugins.formats.trl_preference import TrlPreference
 from modalign.plugins.formats.unpaired import Unpaired
+from modalign.plugins.formats.values import shown
 
 _FORMATS: dict[frozenset[str], tuple[type[Format], str]] = {
     frozenset({"chosen", "rejected"}): (TrlPreference, "may"),
@@ -112,7 +113,7 @@ class ColumnsFormat(Format):
         return self.format.left_out(self._renamed(row))
 
     def _renamed(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        found = {name: _follow(row, path) for name, path in self.paths.items()}
+        found = {name: _find(row, path) for name, path in self.paths.items()}
         return TextRow(found) if isinstance(row, TextRow) else found
 
     def _with_path(self, error: RowError) -> RowError:
@@ -145,23 +146,20 @@ def _format_for(answers: frozenset[str], prompt: str | None, options: dict[str, 
     return kind(weight=None if weight is None else "weight", **options)  # type: ignore[call-arg]
 
 
-def _follow(row: Mapping[str, Any], path: str) -> Any:
+def _find(row: Mapping[str, Any], path: str) -> Any:
     """The value at a path; a column whose own name holds dots goes first."""
-    if path in row:
-        return row[path]
-    value: Any = row
-    for number, step in enumerate(steps := path.split(".")):
+    return row[path] if path in row else _follow(row, path.split("."), path)
+
+
+def _follow(value: Any, steps: Sequence[str], path: str) -> Any:
+    for number, step in enumerate(steps):
         if step == "*" and isinstance(value, list):
-            rest = ".".join(steps[number + 1 :])
-            return [_follow({"item": item}, f"item.{rest}" if rest else "item") for item in value]
+            return [_follow(item, steps[number + 1 :], path) for item in value]
         try:
             value = value[int(step)] if isinstance(value, list) else value[step]
         except (KeyError, IndexError, ValueError, TypeError):
-            before = ".".join(steps[:number]) or "the row"
-            there = (
-                f"has {', '.join(map(str, value))}" if isinstance(value, Mapping) else f"is a {type(value).__name__}"
-            )
+            there = f"what has {', '.join(map(str, value))}" if isinstance(value, Mapping) else shown(value)
             raise RowError(
-                f"missing column: no {step!r} in {before}, which {there}", "Correct the path, or remove the row.", path
+                f"missing column: no {step!r} in {there}", "Correct the path, or remove the row.", path
             ) from None
     return value
