@@ -65,6 +65,14 @@ class Letters(Modality):
         logps = logits.gather(-1, ids[:, 1:, None]).squeeze(-1) * real
         return Likelihood(batch.scatter(logps.sum(1)), batch.sizes)
 
+    def export(self, model: nn.Module, folder: Path, card: str, overwrite: bool = False, **options: Any) -> None:
+        folder.mkdir(parents=True, exist_ok=overwrite)
+        torch.save(model.state_dict(), folder / "weights.pt")
+        (folder / "README.md").write_text(card)
+
+    def sample(self, model: nn.Module, prompts: Any, n: int = 1, seed: int = 0, **options: Any) -> list[list[str]]:
+        return [["aeiou"[: 1 + number % 5] for number in range(n)] for _ in prompts]
+
 
 class Pairs(Format):
     name = "toy_pairs"
@@ -89,6 +97,8 @@ def write_pairs(path: Path, rows: int, seed: int = 0) -> Path:
     for row in range(rows):
         chosen = "".join(draw.choice("aeiouxyz") for _ in range(draw.randint(1, 12)))
         rejected = "".join(draw.choice("bcdfgxyz") for _ in range(draw.randint(1, 12)))
-        lines.append(json.dumps({"prompt": f"{draw.choice('klmn')}{row}q", "chosen": chosen, "rejected": rejected + "b"}))
+        lines.append(
+            json.dumps({"prompt": f"{draw.choice('klmn')}{row}q", "chosen": chosen, "rejected": rejected + "b"})
+        )
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -132,7 +132,17 @@ class Modality(ABC):
         raise self._missing("sampling")
 
     def export(self, model: nn.Module, folder: Path, card: str, **options: Any) -> None:
-        """Write an ordinary folder (transformers, diffusers, peft) that its library loads, with `card` as README.md."""
+        """Write an ordinary folder (transformers, diffusers, peft) that its library loads, with `card` as README.md.
+
+        Args:
+            model: The policy; it stays as it is.
+            folder: Must not exist, unless the option `overwrite` is true.
+            card: Markdown.
+            options: `overwrite`, and the modality's own.
+
+        Raises:
+            UserError: The folder exists or cannot be written, or an option is unknown.
+        """
         raise self._missing("export")
 
     def preview(self, prompt: Any, response: Any) -> str:

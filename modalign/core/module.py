@@ -10,7 +10,7 @@ from torch.optim import AdamW, Optimizer
 
 from modalign.core.batch import Likelihood, PreferenceBatch, Window
 from modalign.core.callbacks.metrics import MetricsLog
-from modalign.core.callbacks.tripwires import Tripwires, not_finite
+from modalign.core.callbacks.tripwires import Tripwires, check_trainable, not_finite
 from modalign.core.compatibility import check_parts
 from modalign.core.errors import ConfigError
 from modalign.core.keys import run_seed, seed_global
@@ -61,6 +61,8 @@ class PreferenceModule(LightningModule):
         if not hasattr(self, "policy"):
             seed_global(run_seed(), "load")
             self.policy = self.modality.load()
+        if stage == "fit":
+            check_trainable(self.policy)
         if self.objective.uses_reference:
             self.reference = self.reference or default_reference(self.modality, self.policy)
             self.reference.prepare(self._reference_context(self.reference))

@@ -30,6 +30,7 @@ class DriftLog(Callback):
             raise ConfigError(f"DriftLog: batches is {batches}.", "Give at least 1.")
         self.batches = batches
         self._start: list[Tensor] = []
+        self._logged_at = -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._start:
@@ -40,7 +41,8 @@ class DriftLog(Callback):
             self._log(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._log(trainer, pl_module)
+        if self._logged_at != trainer.global_step:
+            self._log(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         return {"start": self._start}
@@ -49,6 +51,7 @@ class DriftLog(Callback):
         self._start = state_dict["start"]
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._logged_at = trainer.global_step
         meter = Meter()
         for (batch, logps), before in zip(self._measure(trainer, pl_module), self._start, strict=True):
             meter.add(_changes(batch, logps - before.to(logps.device)), batch.weight)

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from modalign.core.callbacks.metrics import MetricsLog
 from modalign.core.callbacks.run_folder import RunFolder
-from modalign.core.errors import UserError
+from modalign.core.errors import ConfigError, UserError
 from modalign.core.model_card import model_card
 
 
@@ -16,8 +16,9 @@ class Export(Callback):
     """Writes the policy, what it needs beside it, and a model card.
 
     Args:
-        folder: Where to; None for `export` in the run's folder.
-        options: Passed to the modality's `export` (for text: `merge`, false keeps an adapter apart).
+        folder: Where to, a new folder; None for `export` in the run's folder, which is replaced.
+        options: Passed to the modality's `export` (for text: `merge: false` keeps an adapter apart, `overwrite: true`
+            replaces the folder).
         enabled: False writes nothing; `modalign export` does so later, from a checkpoint.
     """
 
@@ -26,15 +27,24 @@ class Export(Callback):
         self.folder = folder
         self.options = options or {}
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        given = Path(self.folder) if self.folder else None
+        if stage == "fit" and given is not None and given.exists() and not self.options.get("overwrite"):
+            raise ConfigError(
+                f"export.folder {self.folder} exists already.",
+                "Choose another folder, or set export.options.overwrite: true.",
+            )
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self.enabled:
             return
         folder = Path(self.folder or Path(trainer.default_root_dir) / "export")
+        options = self.options if self.folder else {"overwrite": True, **self.options}
         problem: UserError | OSError | None = None
         if trainer.is_global_zero:
             card = model_card(self._config(trainer), _last_metrics(trainer), trainer.global_step)
             try:
-                pl_module.modality.export(pl_module.policy, folder, card, **self.options)
+                pl_module.modality.export(pl_module.policy, folder, card, **options)
                 print(f"exported: {folder}")
             except (UserError, OSError) as error:
                 problem = error
@@ -52,4 +62,4 @@ class Export(Callback):
 def _last_metrics(trainer: Trainer) -> dict[str, float]:
     latest = next((c.latest for c in trainer.callbacks if isinstance(c, MetricsLog)), {})
     validation = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    return {name: value for name, value in {**latest, **validation}.items() if name != "epoch"}
+    return {name: value for name, value in {**latest, **validation}.items() if name not in ("epoch", "step")}

@@ -20,7 +20,7 @@ class MetricsLog(Callback):
     are means over all rows, under `val/` and `test/`.
 
     Attributes:
-        latest: The training metrics last logged, for a progress bar.
+        latest: The training metrics last logged and their step, for a progress bar.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class MetricsLog(Callback):
         step = trainer.global_step
         if step != self._stepped and step % trainer.log_every_n_steps == 0:
             means = {**self._means(self._meter), "learning_rate": self._learning_rate, "epoch": trainer.current_epoch}
-            self.latest = means
+            self.latest = {**means, "step": step}
             for logger in trainer.loggers:
                 logger.log_metrics({**means, **self._throughput.rates(trainer.world_size)}, step=step)
         self._stepped = step

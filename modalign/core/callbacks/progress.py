@@ -22,13 +22,19 @@ class Progress(TQDMProgressBar):
         latest = _latest(trainer)
         return {shown: f"{latest[name]:.4g}" for name, shown in SHOWN.items() if name in latest}
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        step = trainer.global_step
-        due = step % trainer.log_every_n_steps == 0 and step != self._printed and _latest(trainer)
-        if not self.is_enabled and trainer.is_global_zero and due:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+        # Metrics are logged at the end of a batch, by a callback that runs after this one.
+        self._print_line(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        self._print_line(trainer, pl_module)
+
+    def _print_line(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        metrics = _latest(trainer)
+        step = metrics.get("step", -1)
+        if not self.is_enabled and trainer.is_global_zero and step > self._printed:
             self._printed = step
             shown = ", ".join(f"{name} {value}" for name, value in self.get_metrics(trainer, pl_module).items())
             print(f"epoch {trainer.current_epoch}, step {step}: {shown}", flush=True)

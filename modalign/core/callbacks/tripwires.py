@@ -15,19 +15,12 @@ STILL_STEPS = 10
 
 
 class Tripwires(Callback):
-    """Something must be trainable and move, and a reference equal to the policy fixes the first loss."""
+    """Some parameter must move, and a reference equal to the policy fixes the first loss."""
 
     def __init__(self) -> None:
         self._before: list[Tensor] | None = None
         self._still = 0
         self._moved = False
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not any(parameter.requires_grad for parameter in pl_module.policy.parameters()):
-            raise UserError(
-                "No parameter of the policy is trainable.",
-                "Check which parameters are frozen, and that an adapter bound to some module.",
-            )
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if not self._moved and optimizer.param_groups[0]["lr"] > 0:
@@ -67,6 +60,15 @@ class Tripwires(Callback):
                 "All gradients are zero, or the steps are too small for the weights' precision: raise the learning "
                 "rate, or train in float32 or bf16-mixed.",
             )
+
+
+def check_trainable(policy: nn.Module) -> None:
+    """Refuse a policy without a trainable parameter."""
+    if not any(parameter.requires_grad for parameter in policy.parameters()):
+        raise UserError(
+            "No parameter of the policy is trainable.",
+            "Check which parameters are frozen, and that an adapter bound to some module.",
+        )
 
 
 def not_finite(loss: Tensor, output: ObjectiveOutput, batch: PreferenceBatch, trainer: Trainer) -> UserError:
