@@ -88,8 +88,14 @@ class PreferenceModule(LightningModule):
 
     test_step = validation_step
 
-    def predict_step(self, batch: PreferenceBatch, batch_idx: int) -> tuple[Likelihood, ObjectiveOutput]:
-        return self.evaluate(batch)
+    def predict_step(self, batch: PreferenceBatch, batch_idx: int) -> dict[str, Any]:
+        """`logps` `(B, K)` and each metric's `(B,)`, NaN in rows that a metric leaves out."""
+        policy, output = self.evaluate(batch)
+        metrics = {
+            name: metric.values if metric.where is None else metric.values.masked_fill(~metric.where, torch.nan)
+            for name, metric in output.metrics.items()
+        }
+        return {"logps": policy.logps, **metrics}
 
     def evaluate(self, batch: PreferenceBatch) -> tuple[Likelihood, ObjectiveOutput]:
         """The policy's likelihood of a batch and what the objective makes of it."""

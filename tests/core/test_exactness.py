@@ -23,7 +23,9 @@ def objective(name: str) -> Objective:
     return {"dpo": dpo, "sft": sft, "sum": WeightedSum({"dpo": dpo, "sft": sft}, {"sft": 0.3})}[name]
 
 
-def train(data: Path, root: Path, name: str, batch_size: int, accumulate: int, devices: int = 1, **options) -> dict[str, Tensor]:
+def train(
+    data: Path, root: Path, name: str, batch_size: int, accumulate: int, devices: int = 1, **options
+) -> dict[str, Tensor]:
     seed_everything(7, verbose=False)
     module = PreferenceModule(
         Letters(double=True),
@@ -71,7 +73,12 @@ def _rank(rank: int, data: Path, root: Path, port: int) -> None:
     import os
 
     os.environ.update(
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank), NODE_RANK="0"
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+        WORLD_SIZE="2",
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        NODE_RANK="0",
     )
     torch.set_num_threads(1)
     weights = train(data, root, "sum", batch_size=1, accumulate=2, devices=2)

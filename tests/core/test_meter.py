@@ -18,7 +18,10 @@ def test_rows_that_do_not_count() -> None:
     meter = Meter()
     values = torch.tensor([1.0, float("nan"), 5.0])
     where = torch.tensor([True, False, True])
-    meter.add({"a": Metric(values, where), "b": Metric(values, torch.zeros(3, dtype=torch.bool))}, torch.tensor([1.0, 1.0, 0.0]))
+    meter.add(
+        {"a": Metric(values, where), "b": Metric(values, torch.zeros(3, dtype=torch.bool))},
+        torch.tensor([1.0, 1.0, 0.0]),
+    )
     assert meter.means() == {"a": 1.0}
 
 

@@ -8,7 +8,9 @@ from modalign.core.order import BatchOrder
 sizes = st.integers(1, 60)
 
 
-@given(rows=sizes, batch_size=st.integers(1, 7), world=st.integers(1, 5), epoch=st.integers(0, 3), shuffle=st.booleans())
+@given(
+    rows=sizes, batch_size=st.integers(1, 7), world=st.integers(1, 5), epoch=st.integers(0, 3), shuffle=st.booleans()
+)
 def test_ranks_share_the_rows(rows: int, batch_size: int, world: int, epoch: int, shuffle: bool) -> None:
     orders = [BatchOrder(rows, batch_size, shuffle, 3, rank, world) for rank in range(world)]
     batches = [list(order.batches(epoch)) for order in orders]

@@ -1,13 +1,14 @@
 """What `predict` says of every row."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
-from modalign.core.batch import Likelihood, PreferenceBatch
-from modalign.core.objectives.base import ObjectiveOutput
+from modalign.core.batch import PreferenceBatch
 
 
 class PredictionWriter(Callback):
@@ -24,30 +25,25 @@ class PredictionWriter(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: tuple[Likelihood, ObjectiveOutput],
+        outputs: dict[str, Tensor],
         batch: PreferenceBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        likelihood, output = outputs
         with self._path.open("a") as file:
             for row in range(len(batch)):
                 if batch.weight[row] > 0:
-                    file.write(json.dumps(_row(row, likelihood, output, batch)) + "\n")
+                    file.write(json.dumps(_row(row, outputs, batch)) + "\n")
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         print(f"predictions: {self._path}")
 
 
-def _row(row: int, likelihood: Likelihood, output: ObjectiveOutput, batch: PreferenceBatch) -> dict[str, Any]:
+def _row(row: int, outputs: dict[str, Tensor], batch: PreferenceBatch) -> dict[str, Any]:
     cells = [(role, k) for k, role in enumerate(batch.roles) if batch.mask[row, k]]
-    metrics = {
-        name: metric.values[row].item()
-        for name, metric in output.metrics.items()
-        if metric.where is None or metric.where[row]
-    }
+    numbers = {name: values[row].item() for name, values in outputs.items() if name != "logps"}
     return {
         "index": int(batch.index[row]),
-        "logps": [[role, likelihood.logps[row, k].item(), int(batch.sizes[row, k])] for role, k in cells],
-        **metrics,
+        "logps": [[role, outputs["logps"][row, k].item(), int(batch.sizes[row, k])] for role, k in cells],
+        **{name: value for name, value in numbers.items() if not math.isnan(value)},
     }

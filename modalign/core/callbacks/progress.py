@@ -16,7 +16,7 @@ class Progress(TQDMProgressBar):
 
     def __init__(self, refresh_rate: int = 1) -> None:
         super().__init__(refresh_rate=refresh_rate if sys.stdout.isatty() else 0)
-        self._printed = -1
+        self._printed: float = -1
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         latest = _latest(trainer)

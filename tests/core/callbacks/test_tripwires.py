@@ -56,7 +56,7 @@ def test_a_learning_rate_of_zero_in_warmup_is_no_alarm(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("objective", [Dpo(0.1), Dpo(0.1, label_smoothing=0.2), RobustDpo(0.1), Ipo(0.1), Hinge(0.1)])
 def test_a_reference_unlike_the_policy(tmp_path: Path, objective) -> None:
-    with pytest.raises(UserError, match="The first loss is .* it must be"):
+    with pytest.raises(UserError, match=r"The first loss is .* it must be"):
         fit(tmp_path, module=make_module(objective=objective, reference=Unlike()))
 
 
