@@ -90,7 +90,11 @@ def test_ties_can_be_refused(scores, option):
 def test_a_list_of_ties_makes_nothing_and_says_so():
     for option in ("none", "best_worst"):
         assert (Ranked(option).parse(row(2, 2)), dict(Ranked(option).left_out(row(2, 2)))) == ([], {"tie": 1})
+
+
+def test_a_gap_of_exactly_min_gap_is_enough():
     assert dict(Ranked(min_gap=2).left_out(row(2, 1))) == {"scores closer than min_gap": 1}
+    assert pairs(Ranked(min_gap=2).parse(row(3, 1))) == [("r0", "r1")]
 
 
 def test_identical_responses_make_no_pair():

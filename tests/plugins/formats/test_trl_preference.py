@@ -130,6 +130,7 @@ def test_weights_come_from_the_named_column():
     assert "missing column" in refusal({"prompt": "a", "chosen": "b", "rejected": "c"}, weight="w").message
 
 
+TWICE = [user("a"), assistant("x"), user("b"), assistant("y")]
 ROW = {"prompt": "a", "chosen": "b", "rejected": "c"}
 CHAT = {"prompt": [user("hi")], "chosen": [assistant("a")], "rejected": [assistant("b")]}
 
@@ -162,6 +163,9 @@ CHAT = {"prompt": [user("hi")], "chosen": [assistant("a")], "rejected": [assista
         ({"chosen": [user("a"), assistant("x")], "rejected": [user("b"), assistant("y")]}, "chosen", "no prompt"),
         ({"chosen": [assistant("x")], "rejected": [assistant("y")]}, "chosen", "no prompt"),
         ({"chosen": "same", "rejected": "same"}, "rejected", "identical responses"),
+        ({"chosen": [user("a"), assistant("x")], "rejected": [user("a"), assistant("x")]}, "rejected", "identical"),
+        ({"chosen": [user("a"), assistant("x")], "rejected": [user("a")]}, "chosen", "no prompt"),
+        ({"chosen": [user("a"), assistant("x")], "rejected": TWICE}, "rejected", "other roles: user"),
     ],
 )
 def test_a_bad_row_is_refused_with_column_and_cure(row, column, message):
