@@ -65,7 +65,7 @@ def _inner_problems(section: str, config: Namespace) -> Iterator[str]:
         parser = ArgumentParser(exit_on_error=False)
         parser.add_argument("--part", type=parameter.annotation)
         try:
-            parser.instantiate_classes(parser.parse_object({"part": given}))
+            parser.instantiate(parser.parse_object({"part": given}))
         except MISTAKES as error:
             yield f"{section}.{name}: {error}"
 

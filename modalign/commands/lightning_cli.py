@@ -55,7 +55,7 @@ class ModalignCLI(LightningCLI):
             PreferenceDataModule,
             args=arguments,
             parser_class=ModalignParser,
-            parser_kwargs={**context, "prog": "modalign", command: {**context, "prog": f"modalign {command}"}},
+            parser_kwargs={**context, "prog": "modalign", command: {**context, **_help(command)}},
             save_config_callback=None,
             seed_everything_default=42,
             auto_configure_optimizers=False,
@@ -130,3 +130,12 @@ class ModalignCLI(LightningCLI):
             if trainer.enable_checkpointing is not False:
                 callbacks.append(self._get(self.config_init, "checkpoint"))
         return callbacks
+
+
+def _help(command: str) -> dict[str, str]:
+    return {
+        "usage": f"modalign {command} --config FILE [options]",
+        "description": f"Options of `modalign {command}`; each can stand in a config file, without the dashes.",
+        "epilog": "A class has options of its own: --model.objective.help dpo lists them. `modalign plugins` lists the "
+        "names that may be given for modalities, objectives, references and formats.",
+    }

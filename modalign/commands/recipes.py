@@ -45,7 +45,8 @@ def folder() -> Path:
 def recipes() -> dict[str, Path]:
     """Every recipe by name, such as `text/dpo`."""
     root = folder()
-    return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob("*.yaml"))}
+    found = {path.relative_to(root).with_suffix("").as_posix(): path for path in root.rglob("*.yaml")}
+    return dict(sorted(found.items()))
 
 
 def find(name: str) -> Path:

@@ -34,4 +34,4 @@ def build_section(name: str, config: Any) -> Any:
     prepare_parsing()
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(CLASSES[name], name, fail_untyped=False, instantiate=name != "trainer")
-    return parser.instantiate_classes(parser.parse_object({name: config}))[name]
+    return parser.instantiate(parser.parse_object({name: config}))[name]
