@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy, Strategy
+
 from modalign.core.batch import MISMATCHED
 from modalign.core.errors import ConfigError
 from modalign.core.format import Format
@@ -63,6 +65,19 @@ def check_parts(modality: Modality, objective: Objective, reference: Reference |
             f"The objective {name} needs more of the reference than one log-probability a response, and a cached "
             "reference keeps only that.",
             "Use model.reference: frozen.",
+        )
+
+
+def check_strategy(strategy: Strategy) -> None:
+    """Refuse strategies that shard the policy: likelihoods call its parts directly, past the hooks that gather shards.
+
+    Raises:
+        ConfigError: Naming the strategy and those that work.
+    """
+    if isinstance(strategy, FSDPStrategy | ModelParallelStrategy | DeepSpeedStrategy):
+        raise ConfigError(
+            f"trainer.strategy {type(strategy).__name__} shards the model, which is not supported yet.",
+            "Use ddp, with an adapter (model.modality.lora) where the model is too large.",
         )
 
 

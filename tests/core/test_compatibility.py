@@ -6,7 +6,7 @@ import pytest
 
 from modalign import PreferenceModule
 from modalign.core.batch import Candidate, Comparison
-from modalign.core.compatibility import check_feedback
+from modalign.core.compatibility import check_feedback, check_strategy
 from modalign.core.errors import ConfigError
 from modalign.core.format import Format
 from modalign.core.objectives.base import Feedback, Needs, Objective
@@ -78,3 +78,11 @@ def test_pairs_asked_of_thumbs(tmp_path: Path) -> None:
         check_feedback(Dpo(), Thumbs(), {"prompt": "a", "text": "b", "label": 1}, "thumbs.jsonl")
     check_feedback(Kto(), Thumbs(), {"prompt": "a", "text": "b", "label": 1}, "thumbs.jsonl")
     check_feedback(Dpo(), Pairs(), {"prompt": "a", "chosen": "b", "rejected": "c"}, "pairs.jsonl")
+
+
+def test_sharding_is_refused() -> None:
+    from lightning.pytorch.strategies import ModelParallelStrategy, SingleDeviceStrategy
+
+    with pytest.raises(ConfigError, match="ModelParallelStrategy"):
+        check_strategy(ModelParallelStrategy())
+    check_strategy(SingleDeviceStrategy())

@@ -38,6 +38,8 @@ class MetricsLog(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, JsonlLogger):
                 logger.drop_after(trainer.global_step)
+            if trainer.global_step == 0 and (counts := _data_counts(trainer)):
+                logger.log_metrics(counts, step=0)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         norm = torch.nn.utils.get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
@@ -109,3 +111,10 @@ class MetricsLog(Callback):
         means = meter.means()
         parts = [means.pop(f"term/{number}") for number in range(len(self._coefficients))]
         return {"loss": sum(c * part for c, part in zip(self._coefficients, parts, strict=True)), **means}
+
+
+def _data_counts(trainer: Trainer) -> dict[str, float]:
+    """How many rows were read, kept, skipped and truncated, as `data/train/kept` and so on."""
+    reports = getattr(getattr(trainer, "datamodule", None), "reports", {})
+    names = ("read", "kept", "skipped", "comparisons", "truncated")
+    return {f"data/{which}/{name}": report.as_dict()[name] for which, report in reports.items() for name in names}

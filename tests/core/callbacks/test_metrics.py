@@ -62,6 +62,13 @@ def test_drift_is_the_change_since_the_start(tmp_path: Path) -> None:
         assert 0 <= change["drift/chosen_fell"] <= 1
 
 
+def test_row_counts_are_logged_once(tmp_path: Path) -> None:
+    fit(tmp_path, data={"max_rows": 20})
+    (row,) = logged(tmp_path, "data/train/kept")
+    assert row["step"] == 0
+    assert (row["data/train/read"], row["data/train/kept"], row["data/train/truncated"]) == (20, 20, 0)
+
+
 def test_drift_refuses_nothing() -> None:
     with pytest.raises(ConfigError, match="batches is 0"):
         DriftLog(batches=0)
