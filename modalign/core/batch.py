@@ -139,6 +139,7 @@ class PreferenceBatch:
         mask: `(B, K)` bool, which cells exist.
         weight: `(B,)` float; 0 marks a row that only fills a rank's batch.
         index: `(B,)` int, the rows' numbers in the data set.
+        truncated: `(B,)` bool, whether anything was cut to fit.
         epoch: The pass over the data this batch belongs to; with `index` it keys a row's randomness.
         fingerprints: B hashes of the encoded rows; empty unless a cached reference asked for them.
         window: Totals of the optimiser step this batch is part of; None where the batch is a step of its own.
@@ -151,6 +152,7 @@ class PreferenceBatch:
     mask: Tensor
     weight: Tensor
     index: Tensor
+    truncated: Tensor
     epoch: int = 0
     fingerprints: tuple[str, ...] = ()
     window: Window | None = None

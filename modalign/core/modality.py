@@ -106,6 +106,7 @@ class Modality(ABC):
             mask=mask,
             weight=torch.tensor([example.comparison.weight for example in examples], dtype=torch.float32),
             index=torch.tensor(list(index)),
+            truncated=torch.tensor([example.truncated for example in examples]),
             epoch=epoch,
         )
 

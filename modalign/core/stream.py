@@ -84,6 +84,8 @@ class ComparisonStream:
                 if isinstance(row, RowError):
                     raise row
                 comparisons += [replace(c, source=source, row=number) for c in format.parse(row)]
+                for reason, count in format.left_out(row).items():
+                    print(f"left out: {source}, row {number}: {count} comparisons ({reason})")
             except RowError as error:
                 self._bad(error.at(source, number))
         return comparisons

@@ -14,7 +14,8 @@ from modalign.core.objectives.base import Metric, ObjectiveOutput
 
 
 class MetricsLog(Callback):
-    """Logs the objective's metrics, the loss, lengths, gradient norm, learning rate and throughput.
+    """Logs the objective's metrics, the loss, lengths, the share of truncated rows, gradient norm, learning rate and
+    throughput.
 
     Training metrics are means over the `trainer.log_every_n_steps` optimiser steps before; validation and test metrics
     are means over all rows, under `val/` and `test/`.
@@ -93,7 +94,8 @@ class MetricsLog(Callback):
         means = {f"{stage}/{name}": value for name, value in self._means(self._evaluation).items()}
         if trainer.sanity_checking:
             return
-        pl_module.log_dict(means, batch_size=1, logger=False)  # for callbacks that monitor a metric
+        # For callbacks that monitor a metric, and Lightning's own table.
+        pl_module.log_dict(means, batch_size=1, logger=False, sync_dist=trainer.world_size > 1)
         for logger in trainer.loggers:
             logger.log_metrics(means, step=trainer.global_step)
 
@@ -102,7 +104,8 @@ class MetricsLog(Callback):
             f"lengths/{role}": Metric(batch.sizes[:, column], batch.mask[:, column])
             for column, role in enumerate(batch.roles)
         }
-        meter.add({**output.metrics, **lengths}, batch.weight)
+        truncated = Metric(batch.truncated.float())
+        meter.add({**output.metrics, **lengths, "truncated": truncated}, batch.weight)
         for number, term in enumerate(output.terms):
             meter.add_sum(f"term/{number}", *term.totals(batch))
         self._coefficients = [term.coefficient for term in output.terms]

@@ -64,6 +64,7 @@ def make_batch(
         mask=torch.ones(sizes.shape, dtype=torch.bool) if mask is None else mask,
         weight=torch.ones(rows) if weight is None else weight,
         index=torch.arange(100, 100 + rows),
+        truncated=torch.zeros(rows, dtype=torch.bool),
     )
 
 
