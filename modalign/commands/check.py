@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from modalign.commands.precheck import config_files
 from modalign.commands.quiet import no_bars_off_terminal, quiet_lightning
+from modalign.core.errors import UserError
 
 if TYPE_CHECKING:
     from modalign.core.data import PreferenceDataModule
-    from modalign.core.module import PreferenceModule
 
 STREAMED_ROWS = 100_000
 """How much of a stream is read."""
@@ -45,8 +45,9 @@ def main(argv: list[str]) -> int:
     if parsed.cli is not None:
         parts = Parts(parsed.cli)
         problems += parts.problems
-        if parts.module is not None and parts.data is not None:
-            problems += _data_problems(parts.module, parts.data)
+        if parts.modality is not None and parts.objective is not None and parts.data is not None:
+            parts.data.connect(parts.modality, parts.objective)
+            problems += _data_problems(parts.data)
     return _verdict(problems)
 
 
@@ -61,16 +62,13 @@ def _verdict(problems: Sequence[str]) -> int:
     return 1
 
 
-def _data_problems(module: "PreferenceModule", data: "PreferenceDataModule") -> Iterator[str]:
+def _data_problems(data: "PreferenceDataModule") -> Iterator[str]:
     """Read all data, print its report and audit, and tell what is wrong with it."""
-    from modalign.core.errors import UserError
-
     refuses = data.on_bad_row == "error"
     data.on_bad_row = "skip"  # so that all bad rows are found
     if data.streaming:
         data.streaming, data.max_rows = False, data.max_rows or STREAMED_ROWS
         print(f"data.streaming is on: at most {data.max_rows} rows are read here")
-    data.connect(module.modality, module.objective)
     for stage in ("fit", "validate", "test") if data.paths["test"] else ("fit", "validate"):
         if stage == "validate" and not (data.paths["validation"] or data.validation_rows):
             continue

@@ -1,7 +1,6 @@
 """Building each part of a run by itself, so that one that cannot be built hides no other."""
 
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -11,8 +10,9 @@ from modalign.commands.lightning_cli import ModalignCLI
 from modalign.commands.sections import CLASSES, build_section
 from modalign.core.data import PreferenceDataModule
 from modalign.core.errors import UserError
-from modalign.core.module import PreferenceModule
-from modalign.core.reference import AdapterReference, ReferenceContext
+from modalign.core.modality import Modality
+from modalign.core.objectives.base import Objective
+from modalign.core.reference import AdapterReference, Reference, ReferenceContext
 
 MISTAKES = (UserError, MisconfigurationException, ArgumentError, ValueError, TypeError, ImportError)
 """What a constructor raises when it is given something wrong."""
@@ -25,57 +25,69 @@ class Parts:
         cli: A parsed config.
 
     Attributes:
-        module: None where it cannot be built.
-        data: None where it cannot be built.
+        modality: None where it cannot be built; so with the others.
+        objective: The loss.
+        reference: What the config names, if anything.
+        data: The data module.
         problems: What is in the way.
     """
 
     def __init__(self, cli: ModalignCLI) -> None:
         self.problems: list[str] = []
-        built = {name: self._section(name, cli.config["fit"][name]) for name in CLASSES}
-        self.module: PreferenceModule | None = built["model"]
-        self.data: PreferenceDataModule | None = built["data"]
-        if None not in (built["trainer"], built["checkpoint"], built["export"]):
-            self._trainer(cli, built)
-        if self.module is not None:
-            self.problems += _policy_problems(self.module)
+        self._config = cli.config["fit"]
+        module = self._section("model")
+        names = ("modality", "objective", "reference")
+        pieces = {name: getattr(module, name) for name in names} if module else self._pieces("model")
+        self.modality: Modality | None = pieces.get("modality")
+        self.objective: Objective | None = pieces.get("objective")
+        self.reference: Reference | None = pieces.get("reference")
+        self.data: PreferenceDataModule | None = self._section("data")
+        self._trainer(cli)
+        if self.modality is not None:
+            self._policy(self.modality)
 
-    def _section(self, name: str, config: Namespace) -> Any:
+    def _section(self, name: str) -> Any:
+        """What a section describes; None where it cannot be built, its problems noted."""
         try:
-            return build_section(name, config)
+            return build_section(name, self._config[name])
         except MISTAKES as error:
-            inner = list(_inner_problems(name, config))
-            self.problems += inner or [f"{name}: {error}"]
+            before = len(self.problems)
+            self._pieces(name)
+            if len(self.problems) == before:
+                self.problems.append(f"{name}: {error}")
             return None
 
-    def _trainer(self, cli: ModalignCLI, built: dict[str, Any]) -> None:
+    def _pieces(self, section: str) -> dict[str, Any]:
+        """Those of the objects that a section's constructor is given which can be built by themselves."""
+        built = {}
+        for name, parameter in inspect.signature(CLASSES[section]).parameters.items():
+            given = self._config[section].get(name)
+            if not isinstance(given, Namespace) or name == "optimizer":  # which is built from parameters
+                continue
+            parser = ArgumentParser(exit_on_error=False)
+            parser.add_argument("--piece", type=parameter.annotation)
+            try:
+                built[name] = parser.instantiate(parser.parse_object({"piece": given})).piece
+            except MISTAKES as error:
+                self.problems.append(f"{section}.{name}: {error}")
+        return built
+
+    def _trainer(self, cli: ModalignCLI) -> None:
+        built = {name: self._section(name) for name in ("trainer", "checkpoint", "export")}
+        if None in built.values():
+            return
         try:
             cli.config_init = {"fit": built}
             cli.instantiate_trainer()
         except MISTAKES as error:
             self.problems.append(f"trainer: {error}")
 
-
-def _inner_problems(section: str, config: Namespace) -> Iterator[str]:
-    """What is wrong with the objects that a section's constructor is given, each by itself."""
-    for name, parameter in inspect.signature(CLASSES[section]).parameters.items():
-        given = config.get(name)
-        if not isinstance(given, Namespace) or name == "optimizer":
-            continue
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_argument("--part", type=parameter.annotation)
+    def _policy(self, modality: Modality) -> None:
         try:
-            parser.instantiate(parser.parse_object({"part": given}))
-        except MISTAKES as error:
-            yield f"{section}.{name}: {error}"
-
-
-def _policy_problems(module: PreferenceModule) -> Iterator[str]:
-    try:
-        policy = module.modality.load()
-        if not any(parameter.requires_grad for parameter in policy.parameters()):
-            yield "model.modality: no parameter of the policy is trainable"
-        if isinstance(module.reference, AdapterReference):
-            module.reference.prepare(ReferenceContext(module.modality, policy))
-    except UserError as error:
-        yield f"model.modality: {error}"
+            policy = modality.load()
+            if not any(parameter.requires_grad for parameter in policy.parameters()):
+                self.problems.append("model.modality: no parameter of the policy is trainable")
+            if isinstance(self.reference, AdapterReference):
+                self.reference.prepare(ReferenceContext(modality, policy))
+        except UserError as error:
+            self.problems.append(f"model.modality: {error}")

@@ -1,11 +1,11 @@
 """`modalign quickstart [MODALITY]`: each modality's own demonstration."""
 
-from importlib import import_module
 from importlib.util import find_spec
 
 from modalign.core.errors import UserError
 from modalign.plugins.manager import registry
 from modalign.plugins.registry import Entry
+from modalign.plugins.targets import import_target
 
 
 def main(argv: list[str]) -> int | None:
@@ -16,7 +16,7 @@ def main(argv: list[str]) -> int | None:
     home = _home(entry)
     if find_spec(home) is None:
         raise UserError(f"the modality {name!r} of {entry.plugin} has no quickstart")
-    run = import_module(home).main
+    run = import_target(Entry("quickstart", name, f"{home}:main", entry.plugin, extra=entry.extra), base="")
     status: int | None = run(rest)
     return status
 

@@ -8,6 +8,7 @@ import warnings
 _NOT_APPLICABLE = (
     r".*callbacks used to create the checkpoint need to be provided.*\['DriftLog'\].*",
     r"Total length of `list` across ranks is zero.*",
+    r"You're resuming from a checkpoint that ended before the epoch ended and your dataloader is not resumable.*",
     r".*does not have many workers.*",
     r".*treespec.*LeafSpec.*",
 )
