@@ -1,9 +1,25 @@
 """Settings of every test: no network, and caches that go with the session."""
 
+import json
 import os
 import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.recipes import rows_for
 
 _caches = tempfile.TemporaryDirectory(prefix="modalign-tests-")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_CACHE"] = os.path.join(_caches.name, "datasets")
 os.environ["MODALIGN_CACHE"] = os.path.join(_caches.name, "modalign")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A language model of a few thousand weights, with a tokenizer of 300 tokens."""
+    from modalign.modalities.text.scratch import write_scratch_model
+
+    texts = [json.dumps(row) for row in rows_for("text/dpo")]
+    folder = tmp_path_factory.mktemp("recipes") / "model"
+    return write_scratch_model(texts, folder, vocab_size=300, hidden_size=16, layers=1, heads=2, max_positions=128)

@@ -8,7 +8,7 @@ import pytest
 
 from modalign.plugins.hookspecs import modalign_register_objectives
 from modalign.plugins.manager import registry
-from tests.test_recipes import rows_for, stand_ins, tiny_model  # noqa: F401
+from tests.recipes import stand_ins
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -37,7 +37,7 @@ def test_the_make_targets_exist() -> None:
         subprocess.run(["make", "--dry-run", target], cwd=ROOT, check=True, capture_output=True)
 
 
-def test_the_library_example_runs(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_the_library_example_runs(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = re.findall(r"```python\n(from lightning.*?)```", README, re.DOTALL)
     stand_ins("text/dpo", tiny_model, tmp_path)
     monkeypatch.chdir(tmp_path)

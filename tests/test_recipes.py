@@ -1,48 +1,14 @@
 """Every shipped recipe builds, and trains, on a tiny model and rows of its kind."""
 
-import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from modalign.cli import main
-from modalign.modalities.text.scratch import write_scratch_model
+from tests.recipes import CONFIGS, stand_ins
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 RECIPES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml"))
-COLOURS = ["red", "green", "blue", "yellow", "white", "black"]
-
-
-def rows_for(recipe: str) -> list[dict[str, object]]:
-    asked = [(f"Is the {colour} ball number {n} round?", colour, n) for n in range(4) for colour in COLOURS]
-    match recipe:
-        case "text/sft":
-            return [{"prompt": q, "completion": f" Yes, the {colour} one is."} for q, colour, _ in asked]
-        case "text/kto":
-            return [{"prompt": q, "completion": f" Yes, {n} {colour}.", "label": n % 2 == 0} for q, colour, n in asked]
-        case "text/hh-rlhf":
-            turn = "\n\nHuman: {}\n\nAssistant: {}"
-            return [{"chosen": turn.format(q, "Yes."), "rejected": turn.format(q, f"No, {n}.")} for q, _, n in asked]
-        case _:
-            return [{"prompt": q, "chosen": f" Yes, {colour}.", "rejected": f" No {n}."} for q, colour, n in asked]
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    texts = [json.dumps(row) for row in rows_for("text/dpo")]
-    folder = tmp_path_factory.mktemp("recipes") / "model"
-    return write_scratch_model(texts, folder, vocab_size=300, hidden_size=16, layers=1, heads=2, max_positions=128)
-
-
-def stand_ins(recipe: str, model: Path, folder: Path) -> list[str]:
-    data = folder / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows_for(recipe)))
-    return [
-        *["--config", str(CONFIGS / f"{recipe}.yaml"), "--data.train", str(data), "--data.validation_rows", "4"],
-        *["--model.modality.model", str(model), "--model.modality.max_length", "120", "--data.workers", "0"],
-        *["--trainer.default_root_dir", str(folder / "run"), "--trainer.accelerator", "cpu"],
-    ]
 
 
 def test_there_are_recipes() -> None:
