@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from modalign import __version__
 from modalign.commands.console import blame, print_error
 from modalign.core.errors import UserError
+from modalign.plugins.extras import missing_package
 from modalign.plugins.manager import registry
 
 _HELP = """usage: modalign COMMAND [options]
@@ -40,6 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("MODALIGN_DEBUG"):
             raise
         print_error(error)
+        return 2
+    except ModuleNotFoundError as error:
+        cure = missing_package(error)
+        if cure is None or os.environ.get("MODALIGN_DEBUG"):
+            blame(error)
+            raise
+        print_error(UserError(f"{error.name} is not installed", cure))
         return 2
     except KeyboardInterrupt:
         print("modalign: interrupted", file=sys.stderr)

@@ -9,6 +9,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from modalign.commands.config_files import ConfigFile
+from modalign.commands.console import warn
 from modalign.commands.parser import ModalignParser
 from modalign.commands.parsing import prepare_parsing
 from modalign.commands.resume import resolve_checkpoint, tell_differences
@@ -86,6 +87,18 @@ class ModalignCLI(LightningCLI):
         if path is not None and Path(path).is_file():
             self._dump_config()
             tell_differences(Path(path), self.config_dump)
+
+    def before_instantiate_classes(self) -> None:
+        """Train for one epoch where no end is given, in place of Lightning's thousand."""
+        trainer = self.config[self._command].trainer
+        if (
+            self._command == "fit"
+            and trainer.max_epochs is None
+            and trainer.max_steps == -1
+            and trainer.max_time is None
+        ):
+            trainer.max_epochs = 1
+            warn("neither trainer.max_epochs nor trainer.max_steps is given: training for one epoch")
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Building ends here: mistakes in a config and failures of a run have different exit statuses."""

@@ -167,6 +167,14 @@ def test_the_program_itself_answers_the_same(
         assert text in done.stderr
 
 
+def test_no_end_means_one_epoch(run: Run, folder: Path) -> None:
+    (folder / "run.yaml").write_text(CONFIG.replace("  max_epochs: 1\n", ""))
+    ran = run("fit", "--config", "run.yaml")
+    assert ran.status == 0
+    assert "training for one epoch" in ran.err
+    assert "max_epochs: 1\n" in (folder / "run" / "config.yaml").read_text()
+
+
 def test_a_good_config_trains(run: Run, folder: Path) -> None:
     ran = run("fit", "--config", "run.yaml")
     assert ran.status == 0, ran.err

@@ -116,6 +116,24 @@ def test_an_unexpected_exception_keeps_its_traceback_and_names_the_plugin(
     assert "plugin 'theirs' (their-package 2.0)" in told
 
 
+def lacks_an_extra(argv: list[str]) -> int:
+    raise ModuleNotFoundError("No module named 'torchaudio.io'", name="torchaudio.io")
+
+
+def lacks_something_else(argv: list[str]) -> int:
+    raise ModuleNotFoundError("No module named 'zzz'", name="zzz")
+
+
+def test_a_missing_extra_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "registry", lambda: command("mine", f"{__name__}:lacks_an_extra"))
+    ran = run("mine")
+    assert ran.status == 2
+    assert ran.err == "modalign: error: torchaudio.io is not installed\n  -> pip install 'modalign[audio]'\n"
+    monkeypatch.setattr(cli, "registry", lambda: command("mine", f"{__name__}:lacks_something_else"))
+    with pytest.raises(ModuleNotFoundError):
+        run("mine")
+
+
 def test_debugging_shows_the_traceback_of_a_mistake(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODALIGN_DEBUG", "1")
     with pytest.raises(UserError):
