@@ -1,10 +1,12 @@
 """Progress that shows loss, accuracy and margin: a bar on a terminal, lines elsewhere."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.trainer.states import TrainerFn
 
 from modalign.core.callbacks.metrics import MetricsLog
 
@@ -41,13 +43,25 @@ class Progress(TQDMProgressBar):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_end(trainer, pl_module)
-        if trainer.is_global_zero and not trainer.sanity_checking:
-            metrics = {
-                name: f"{trainer.callback_metrics[f'val/{key}']:.4g}"
-                for key, name in SHOWN.items()
-                if f"val/{key}" in trainer.callback_metrics
-            }
-            print(f"validation at step {trainer.global_step}: " + ", ".join(f"{n} {v}" for n, v in metrics.items()))
+        if not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        found = trainer.callback_metrics
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            _print_all(found, "val/")
+        else:
+            shown = ", ".join(f"{n} {found[f'val/{key}']:.4g}" for key, n in SHOWN.items() if f"val/{key}" in found)
+            print(f"validation at step {trainer.global_step}: {shown}", flush=True)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_test_end(trainer, pl_module)
+        if trainer.is_global_zero:
+            _print_all(trainer.callback_metrics, "test/")
+
+
+def _print_all(metrics: Mapping[str, Any], prefix: str) -> None:
+    for name, value in sorted(metrics.items()):
+        if name.startswith(prefix):
+            print(f"{name:<32} {float(value):.6g}")
 
 
 def _latest(trainer: Trainer) -> dict[str, float]:
