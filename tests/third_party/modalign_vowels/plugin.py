@@ -1,0 +1,18 @@
+"""What the package adds; modalign imports the targets when they are used."""
+
+from modalign import hookimpl
+
+
+@hookimpl
+def modalign_register_objectives(register):
+    register("exponential", "modalign_vowels.objective:Exponential", summary="exponential loss of the margin")
+
+
+@hookimpl
+def modalign_register_formats(register):
+    register("two_answers", "modalign_vowels.format:TwoAnswers", summary="question, two answers and which is better")
+
+
+@hookimpl
+def modalign_register_rewards(register):
+    register("vowels", "modalign_vowels.reward:Vowels", summary="share of vowels among the letters")
