@@ -39,7 +39,7 @@ class Progress(TQDMProgressBar):
         if not self.is_enabled and trainer.is_global_zero and step > self._printed:
             self._printed = step
             shown = ", ".join(f"{name} {value}" for name, value in self.get_metrics(trainer, pl_module).items())
-            print(f"epoch {trainer.current_epoch}, step {step}: {shown}", flush=True)
+            print(f"epoch {metrics['epoch']}, step {step}: {shown}", flush=True)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_end(trainer, pl_module)
