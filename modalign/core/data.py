@@ -1,7 +1,7 @@
 """The data module: rows become comparisons, comparisons become batches, and a resumed run continues where it stood."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -11,9 +11,8 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_only
 
 from modalign.core.batch import Comparison, PreferenceBatch
-from modalign.core.compatibility import check_feedback
 from modalign.core.data_report import DataReport
-from modalign.core.dataset import ComparisonDataset, split_rows
+from modalign.core.dataset import split_rows
 from modalign.core.errors import ConfigError
 from modalign.core.format import Format
 from modalign.core.keys import run_seed
@@ -21,8 +20,8 @@ from modalign.core.loader import BatchLoader, Collate, Position, SizedBatchLoade
 from modalign.core.modality import Modality
 from modalign.core.objectives.base import Objective
 from modalign.core.order import BatchOrder
+from modalign.core.reading import Reading
 from modalign.core.selection import Selection
-from modalign.core.sources import open_rows
 from modalign.core.stream import ComparisonStream, stream_batches
 
 
@@ -73,7 +72,9 @@ class PreferenceDataModule(LightningDataModule):
         workers: int = 0,
     ) -> None:
         super().__init__()
-        _check_sizes(batch_size, validation_batch_size, validation_rows, workers, shuffle_buffer, max_rows)
+        _at_least(0, validation_rows=validation_rows, workers=workers)
+        _at_least(1, batch_size=batch_size, validation_batch_size=validation_batch_size)
+        _at_least(1, shuffle_buffer=shuffle_buffer, max_rows=max_rows)
         if streaming and validation_rows:
             raise ConfigError(
                 "data.validation_rows cannot be held out of a stream.", "Give a data.validation file instead."
@@ -92,6 +93,7 @@ class PreferenceDataModule(LightningDataModule):
         self.shuffle_buffer = shuffle_buffer
         self.workers = workers
         self.reports: dict[str, DataReport] = {}
+        self._told: set[str] = set()
         self.position = Position()
         self._fingerprints = False
         self._sets: dict[str, Selection | ComparisonStream] = {}
@@ -224,43 +226,18 @@ class PreferenceDataModule(LightningDataModule):
         if not self.paths[which]:
             raise ConfigError(f"data.{which} is empty.", f"Set data.{which} to a file, a folder or a hub id.")
         if which == "train" and self.streaming:
-            self._sets[which] = self._stream()
+            buffer = self.shuffle_buffer if self.shuffle else 0
+            self._sets[which] = self._reading().stream(self.paths[which], self.splits[which], buffer)
             return
-        dataset = self._dataset(which)
+        dataset = self._reading().dataset(self.paths[which], self.splits[which])
         self._sets[which] = Selection(dataset)
         self.reports[which] = dataset.report
         if which == "train" and self.validation_rows and not self.paths["validation"]:
             kept, held_out = split_rows(dataset, self.validation_rows, run_seed())
-            self._sets = {"train": Selection(dataset, kept), "validation": Selection(dataset, held_out)}
+            self._sets |= {"train": Selection(dataset, kept), "validation": Selection(dataset, held_out)}
 
-    def _stream(self) -> ComparisonStream:
-        stream = ComparisonStream(
-            self.paths["train"],
-            self.splits["train"],
-            self.config_name,
-            self.format,
-            self._modality,
-            extra_roles=self._objective.extra_roles,
-            on_bad_row=self.on_bad_row,
-            buffer=self.shuffle_buffer if self.shuffle else 0,
-            max_rows=self.max_rows,
-        )
-        for name, columns in stream.columns():
-            check_feedback(self._objective, self.format, columns, name)
-        return stream
-
-    def _dataset(self, which: str) -> ComparisonDataset:
-        sources = [open_rows(path, self.splits[which], self.config_name) for path in self.paths[which]]
-        for source in sources:
-            check_feedback(self._objective, self.format, source.columns(), source.name)
-        return ComparisonDataset(
-            sources,
-            self.format,
-            self._modality,
-            on_bad_row=self.on_bad_row,
-            extra_roles=self._objective.extra_roles,
-            max_rows=self.max_rows,
-        )
+    def _reading(self) -> Reading:
+        return Reading(self.format, self._modality, self._objective, self.config_name, self.on_bad_row, self.max_rows)
 
     def _mapped(self, which: str) -> Selection:
         data = self._sets.get(which)
@@ -270,39 +247,22 @@ class PreferenceDataModule(LightningDataModule):
 
     @rank_zero_only
     def _tell(self) -> None:
-        for which, report in self.reports.items():
-            for line in report.lines():
+        for which in self.reports.keys() - self._told:
+            for line in self.reports[which].lines():
                 print(f"{which}: {line}")
-        if self._trainer_folder is not None:
-            self._trainer_folder.mkdir(parents=True, exist_ok=True)
+        self._told = set(self.reports)
+        if self.trainer is not None:
+            folder = Path(self.trainer.default_root_dir)
+            folder.mkdir(parents=True, exist_ok=True)
             reports = {which: report.as_dict() for which, report in self.reports.items()}
-            (self._trainer_folder / "data_report.json").write_text(json.dumps(reports, indent=1))
-
-    @property
-    def _trainer_folder(self) -> Path | None:
-        return Path(self.trainer.default_root_dir) if self.trainer is not None else None
+            (folder / "data_report.json").write_text(json.dumps(reports, indent=1))
 
 
 def _listed(paths: str | list[str]) -> list[str]:
     return [paths] if isinstance(paths, str) and paths else list(paths)
 
 
-def _check_sizes(
-    batch_size: int,
-    validation_batch_size: int | None,
-    validation_rows: int,
-    workers: int,
-    shuffle_buffer: int,
-    max_rows: int | None,
-) -> None:
-    at_least: Sequence[tuple[str, int | None, int]] = [
-        ("batch_size", batch_size, 1),
-        ("validation_batch_size", validation_batch_size, 1),
-        ("validation_rows", validation_rows, 0),
-        ("workers", workers, 0),
-        ("shuffle_buffer", shuffle_buffer, 1),
-        ("max_rows", max_rows, 1),
-    ]
-    for name, value, least in at_least:
+def _at_least(least: int, **options: int | None) -> None:
+    for name, value in options.items():
         if value is not None and value < least:
             raise ConfigError(f"data.{name} is {value}.", f"Give at least {least}.")
