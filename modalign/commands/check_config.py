@@ -54,8 +54,11 @@ class _Source:
         self._removed: list[str] = []
 
     def arguments(self) -> list[str]:
-        configs = [word for values in self._values for word in ("--config", json.dumps(values, default=str))]
-        return configs + [f"--{name}" if value is None else f"--{name}={value}" for name, value in self._options]
+        words = [word for values in self._values for word in ("--config", json.dumps(values, default=str))]
+        for name, value in self._options:
+            option = f"--{name}" if value is None else f"--{name}={value}"
+            words.append(option if name else str(value))
+        return words
 
     def remove(self, key: str) -> bool:
         """Take a key out, wherever it is given; False where it is nowhere."""

@@ -40,21 +40,20 @@ class ModalignCLI(LightningCLI):
 
     Args:
         command: `fit`, `validate`, `test` or `predict`.
-        args: Its options, or a config as a mapping.
+        args: Its options.
         files: The config files that the options name, for messages.
         build: Whether to build model, data and trainer, or only to parse.
     """
 
-    def __init__(self, command: str, args: ArgsType, files: Sequence[ConfigFile] = (), build: bool = True) -> None:
+    def __init__(self, command: str, args: Sequence[str], files: Sequence[ConfigFile] = (), build: bool = True) -> None:
         self._command = command
         self._build = build
         prepare_parsing()
         context: dict[str, Any] = {"command": command, "files": files}
-        arguments = [command, *args] if isinstance(args, list) else {"subcommand": command, command: args}
         super().__init__(
             PreferenceModule,
             PreferenceDataModule,
-            args=arguments,
+            args=[command, *args],
             parser_class=ModalignParser,
             parser_kwargs={**context, "prog": "modalign", command: {**context, **_help(command)}},
             save_config_callback=None,
@@ -77,7 +76,12 @@ class ModalignCLI(LightningCLI):
         parser.set_defaults({"data.format": "auto"})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        self.config = parser.parse_args(args) if isinstance(args, list) else parser.parse_object(args)
+        self.config = parser.parse_args(args)
+        trainer = self.config[self._command].trainer
+        endless = trainer.max_epochs is None and trainer.max_steps == -1 and trainer.max_time is None
+        if self._command == "fit" and endless:  # Lightning would train for a thousand epochs
+            trainer.max_epochs = 1
+            warn("neither trainer.max_epochs nor trainer.max_steps is given: training for one epoch")
 
     def _parse_ckpt_path(self) -> None:
         """Keep the user's options, where Lightning would silently put the checkpoint's in their place."""
@@ -87,18 +91,6 @@ class ModalignCLI(LightningCLI):
         if path is not None and Path(path).is_file():
             self._dump_config()
             tell_differences(Path(path), self.config_dump)
-
-    def before_instantiate_classes(self) -> None:
-        """Train for one epoch where no end is given, in place of Lightning's thousand."""
-        trainer = self.config[self._command].trainer
-        if (
-            self._command == "fit"
-            and trainer.max_epochs is None
-            and trainer.max_steps == -1
-            and trainer.max_time is None
-        ):
-            trainer.max_epochs = 1
-            warn("neither trainer.max_epochs nor trainer.max_steps is given: training for one epoch")
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Building ends here: mistakes in a config and failures of a run have different exit statuses."""

@@ -54,7 +54,9 @@ class ModalignParser(LightningArgumentParser):
             raise argparse.ArgumentError(None, f"{prefix}{found.text}") from ex
         place = next((place for file in self.files if (place := file.place(found.key))), None)
         text = f"{place}: {found}" if place else str(found)
-        raise OptionError(text, f"`modalign {self.command} --help` lists every option.", found.key) from ex
+        cure = f"`modalign {self.command} --help` lists every option"
+        cure += ", `modalign recipes list` ready configs." if _REQUIRED.search(message) else "."
+        raise OptionError(text, cure, found.key) from ex
 
     def _explain(self, message: str, ex: Exception | None) -> Message:
         known = self._known(ex)

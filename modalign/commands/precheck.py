@@ -103,6 +103,7 @@ def _file_problems(command: str, file: ConfigFile) -> Iterator[Problem]:
 
 
 def _option_problems(command: str, name: str, value: str | None) -> Iterator[Problem]:
+    name = name.removesuffix("+")
     root = name.split(".")[0]
     known = (*top_level(command), *_SPECIAL)
     if root not in known and (near := get_close_matches(root, known, n=1, cutoff=0.6)):
@@ -127,17 +128,17 @@ def _name_problem(kind: str, value: Any) -> str | None:
 
 
 def options_of(argv: Sequence[str]) -> Iterator[tuple[str, str | None]]:
-    """Names (without dashes) and values of the options in a command line."""
+    """Names and values of the options in a command line; a word that belongs to none has the name "".
+
+    A name is without its dashes; it ends in "+" where the value is appended.
+    """
     rest = list(argv)
     while rest:
         word = rest.pop(0)
-        if word == "-c" or (word.startswith("--") and len(word) > 2):
-            name, equals, value = word.lstrip("-").partition("=")
-            if not equals and rest and not rest[0].startswith("--"):
-                yield _long(name), rest.pop(0)
-            else:
-                yield _long(name), value if equals else None
-
-
-def _long(name: str) -> str:
-    return "config" if name == "c" else name.removesuffix("+")
+        if word != "-c" and not word.startswith("--"):
+            yield "", word
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        if not equals and rest and not rest[0].startswith("--"):
+            value, equals = rest.pop(0), "="
+        yield "config" if name == "c" else name, value if equals else None

@@ -5,7 +5,7 @@ at the first plugin that fails to import. `discover` closes these gaps: each mis
 
 Environment:
     MODALIGN_DISABLE_PLUGINS: Entry-point names to leave out, separated by commas.
-    MODALIGN_STRICT_PLUGINS: If 1, a plugin's mistake raises.
+    MODALIGN_STRICT_PLUGINS: If 1, a plugin's mistake raises, with the plugin in the exception's notes.
 """
 
 import os
@@ -51,7 +51,7 @@ def discover(extra: Mapping[str, object] | None = None) -> Registry:
         extra: Plugins that no distribution announces, by name.
 
     Raises:
-        UserError: A plugin is broken and `MODALIGN_STRICT_PLUGINS` is set.
+        Exception: A plugin is broken and `MODALIGN_STRICT_PLUGINS` is set.
     """
     discovery = _Discovery()
     for point in _entry_points():
@@ -158,9 +158,13 @@ class _Discovery:
 
     def fail(self, plugin: Plugin, error: str, cause: BaseException | None = None) -> None:
         failure = Failure(plugin, " ".join(error.split()))
-        if strict_plugins():
+        if not strict_plugins():
+            self.failures.append(failure)
+        elif isinstance(cause, Exception):
+            cause.add_note(str(failure))
+            raise cause
+        else:
             raise UserError(str(failure)) from cause
-        self.failures.append(failure)
 
     def finish(self) -> Registry:
         known = [plugin.name for plugin in (*self.plugins, *self.disabled)]

@@ -163,3 +163,19 @@ def test_plugins_shows_what_failed_and_what_is_disabled(tmp_path: Path) -> None:
     assert "reward\n  (none)" in done.stdout
     assert "dpo" in done.stdout
     assert done.stderr.count("plugin 'broken'") == 1
+
+
+def test_running_out_of_memory_is_answered_with_what_to_change(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from modalign.commands.lightning_cli import ModalignCLI
+
+    def exhausted(self: ModalignCLI) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+
+    monkeypatch.setattr(ModalignCLI, "run", exhausted)
+    ran = run("fit", "--config", "run.yaml")
+    assert ran.status == 1
+    assert "out of memory: CUDA out of memory. Tried to allocate 2 GiB\n  -> Halve data.batch_size" in ran.err

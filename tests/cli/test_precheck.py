@@ -53,5 +53,6 @@ def test_options_of() -> None:
         ("config", "b.yaml"),
         ("x.y", "-1"),
         ("flag", None),
-        ("z", "3"),
+        ("z+", "3"),
+        ("", "word"),
     ]

@@ -22,6 +22,7 @@ def smells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = Plugin("smells", "smells", "1.0")
     entries = [
         Entry("modality", "smells", "smells.modality:Smells", plugin),
+        Entry("modality", "text", "smells.modality:Smells", plugin),
         Entry("modality", "silence", "json.decoder:JSONDecoder", plugin),
     ]
     monkeypatch.setattr(quickstart, "registry", lambda: Registry([plugin], entries))
@@ -46,8 +47,8 @@ def test_a_misspelt_modality(run: Run) -> None:
     assert "did you mean 'text'" in ran.err
 
 
-def test_text_is_the_default(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        run("quickstart", "--help")
-    assert stopped.value.code == 0
-    assert "quickstart text" in capsys.readouterr().out
+@pytest.mark.usefixtures("smells")
+@pytest.mark.parametrize("argv", [[], ["--seeds", "2"]])
+def test_text_is_the_default(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert quickstart.main(argv) == 3
+    assert capsys.readouterr().out == f"sniff {argv}\n"

