@@ -247,7 +247,7 @@ class PreferenceDataModule(LightningDataModule):
 
     @rank_zero_only
     def _tell(self) -> None:
-        for which in self.reports.keys() - self._told:
+        for which in [which for which in self.reports if which not in self._told]:
             for line in self.reports[which].lines():
                 print(f"{which}: {line}")
         self._told = set(self.reports)
