@@ -25,7 +25,7 @@ def fit(data: Path, root: Path, *options: str) -> subprocess.CompletedProcess[st
         *[sys.executable, "-m", "modalign", "fit"],
         *["--model.modality", "tests.toy.Letters", "--model.modality.dropout", "0.3"],
         *["--model.objective", "dpo", "--model.optimizer", "torch.optim.AdamW", "--model.optimizer.lr", "0.02"],
-        *["--data.format", "tests.toy.Pairs", "--data.train", str(data), "--data.batch_size", str(BATCH), "--data.validation_rows", "0"],
+        *["--data.format", "tests.toy.Pairs", "--data.train", str(data), "--data.batch_size", str(BATCH)],
         *["--data.workers", "2", "--export.enabled", "false", "--trainer.accelerator", "cpu"],
         *["--trainer.max_epochs", str(EPOCHS), "--trainer.accumulate_grad_batches", str(ACCUMULATE)],
         *["--trainer.log_every_n_steps", "3", "--checkpoint.every_n_steps", "4"],
@@ -86,7 +86,7 @@ def kill_and_resume(data: Path, root: Path, *kill: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_killed_at_a_random_batch(tmp_path: Path, straight: tuple[Path, dict[str, Any]], seed: int) -> None:
     data, expected = straight
     batch = random.Random(seed).randint(9, BATCHES - 1)
