@@ -32,6 +32,10 @@ class DriftLog(Callback):
         self._start: list[Tensor] = []
         self._logged_at = -1
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not hasattr(getattr(trainer, "datamodule", None), "probe_batches"):
+            raise ConfigError("DriftLog reads its rows from a PreferenceDataModule.", "Pass one to the trainer.")
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._start:
             self._start = [logps.cpu() for _, logps in self._measure(trainer, pl_module)]

@@ -29,6 +29,8 @@ class SampleLog(Callback):
         self.prompts = prompts
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not hasattr(getattr(trainer, "datamodule", None), "comparisons"):
+            raise ConfigError("SampleLog reads its prompts from a PreferenceDataModule.", "Pass one to the trainer.")
         modality = pl_module.modality.name
         for name, reward in self.rewards.items():
             if modality not in reward.modalities:

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
+from torch.utils.data import DataLoader
 
 from modalign import PreferenceDataModule
+from modalign.core.batch import Candidate, Comparison
 from modalign.core.callbacks.checkpoint import ResumeCheckpoint, newest_checkpoint
+from modalign.core.callbacks.drift import DriftLog
 from modalign.core.callbacks.export import Export
 from modalign.core.callbacks.predictions import PredictionWriter
 from modalign.core.callbacks.run_folder import RunFolder, refuse_second_run
@@ -143,3 +146,14 @@ def test_rewards_by_hand() -> None:
         Length(0)
     with pytest.raises(UserError, match="type int"):
         Length(2).score([""], [3])
+
+
+@pytest.mark.parametrize("callback", [DriftLog(), SampleLog(Single())])
+def test_callbacks_that_read_data_say_so(tmp_path: Path, callback: Callback) -> None:
+    modality = Letters()
+    pair = Comparison("k", (Candidate("a", "chosen"), Candidate("b", "rejected")))
+    batch = modality.collate([modality.encode(pair)], [0])
+    settings = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(accelerator="cpu", max_epochs=1, callbacks=[callback], enable_model_summary=False, **settings)
+    with pytest.raises(ConfigError, match="PreferenceDataModule"):
+        trainer.fit(make_module(), DataLoader([batch], batch_size=None))
