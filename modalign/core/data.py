@@ -99,7 +99,16 @@ class PreferenceDataModule(LightningDataModule):
         self._sets: dict[str, Selection | ComparisonStream] = {}
 
     def connect(self, modality: Modality, objective: Objective) -> None:
-        """Tell the data who encodes it and what it is for. `setup` does this with the trainer's own module."""
+        """Tell the data who encodes it and what it is for. `setup` does this with the trainer's own module.
+
+        Raises:
+            ConfigError: The objective needs more than one row a batch.
+        """
+        if objective.couples_batch and self.batch_size < 2:
+            raise ConfigError(
+                f"{type(objective).__name__} estimates a mean over its batch, and data.batch_size is 1.",
+                "Give at least 2; gradient accumulation does not count.",
+            )
         self._modality = modality
         self._objective = objective
 

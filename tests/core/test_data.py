@@ -127,3 +127,9 @@ def test_a_mismatched_cell_holds_another_prompts_response(tmp_path: Path) -> Non
                 workers=0,
             )
         )
+
+
+def test_a_batch_of_one_is_refused_where_rows_are_coupled() -> None:
+    with pytest.raises(ConfigError, match=r"Kto estimates a mean.*batch_size is 1"):
+        PreferenceDataModule(Pairs(), train="x.jsonl", batch_size=1).connect(Letters(), Kto())
+    PreferenceDataModule(Pairs(), train="x.jsonl", batch_size=1).connect(Letters(), Dpo())
