@@ -41,6 +41,12 @@ class ResumeCheckpoint(Checkpoint):
         if trainer.global_step != self._saved:
             self._save(trainer)
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            newest = newest_checkpoint(trainer.default_root_dir)
+            cure = f"--ckpt_path last continues from {newest.name}" if newest else "no checkpoint was written yet"
+            print(f"interrupted at step {trainer.global_step}: {cure}")
+
     def _save(self, trainer: Trainer) -> None:
         self._saved = trainer.global_step
         folder = checkpoint_folder(trainer.default_root_dir)

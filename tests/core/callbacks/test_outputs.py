@@ -157,3 +157,20 @@ def test_callbacks_that_read_data_say_so(tmp_path: Path, callback: Callback) -> 
     trainer = Trainer(accelerator="cpu", max_epochs=1, callbacks=[callback], enable_model_summary=False, **settings)
     with pytest.raises(ConfigError, match="PreferenceDataModule"):
         trainer.fit(make_module(), DataLoader([batch], batch_size=None))
+
+
+@pytest.mark.parametrize(
+    ("every", "told"), [(1, "continues from step-0000002.ckpt"), (9, "no checkpoint was written yet")]
+)
+def test_an_interrupted_run_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], every: int, told: str
+) -> None:
+    class Interrupt(Callback):
+        def on_train_batch_start(self, trainer: Trainer, *args: object) -> None:
+            if trainer.global_step == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit):
+        fit(tmp_path, callbacks=[ResumeCheckpoint(every), Interrupt()], enable_checkpointing=True)
+    assert "interrupted at step 2: " in (out := capsys.readouterr().out)
+    assert told in out
