@@ -13,6 +13,7 @@ from modalign import PreferenceDataModule, PreferenceModule
 from modalign.core.objectives.base import Objective
 from modalign.core.objectives.pairwise import Dpo, Hinge, Ipo, RobustDpo
 from modalign.core.schedule import Schedule
+from modalign.modalities.text.collation import LAYOUTS, Layout
 from modalign.modalities.text.modality import Text
 from modalign.modalities.text.scratch import new_model, train_tokenizer
 from modalign.plugins.formats.trl_preference import TrlPreference
@@ -76,10 +77,10 @@ def by_trl(start: Path, out: Path, options: dict[str, Any]) -> nn.Module:
     return model
 
 
-def by_us(start: Path, out: Path, objective: Objective, packing: bool) -> nn.Module:
+def by_us(start: Path, out: Path, objective: Objective, layout: Layout) -> nn.Module:
     seed_everything(0, verbose=False)
     module = PreferenceModule(
-        Text(str(start / "model"), dtype="float64", max_length=128, packing=packing),
+        Text(str(start / "model"), dtype="float64", max_length=128, layout=layout),
         objective,
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.05),
         schedule=Schedule("constant"),
@@ -100,12 +101,17 @@ def by_us(start: Path, out: Path, objective: Objective, packing: bool) -> nn.Mod
     return module.policy
 
 
-@pytest.mark.parametrize("packing", [False, True])
-@pytest.mark.parametrize("name", CASES)
-def test_same_weights_as_trl(start: Path, tmp_path: Path, name: str, packing: bool) -> None:
-    objective, options = CASES[name]
-    theirs = dict(by_trl(start, tmp_path / "trl", options).named_parameters())
-    ours = dict(by_us(start, tmp_path / "ours", objective, packing).named_parameters())
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest, start: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An objective, and the weights that TRL's trainer ends in with it."""
+    objective, options = CASES[request.param]
+    return objective, dict(by_trl(start, tmp_path_factory.mktemp("trl"), options).named_parameters())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_same_weights_as_trl(start: Path, tmp_path: Path, case: Any, layout: Layout) -> None:
+    objective, theirs = case
+    ours = dict(by_us(start, tmp_path, objective, layout).named_parameters())
     assert ours.keys() == theirs.keys()
     start_weights = Text(str(start / "model"), dtype="float64", max_length=128).load().state_dict()
     moved = max((ours[key] - start_weights[key]).abs().max().item() for key in theirs)

@@ -1,22 +1,28 @@
-"""Laying token cells out as tensors, padded or packed, and finding the tokens to be scored in them.
+"""Laying token cells out as tensors, in one of three layouts, and finding the tokens to be scored in them.
+
+- `padded`: a cell a row, then padding.
+- `packed`: one row, a cell after another.
+- `shared_prompt`: a prompt a row with the completions of all cells that have it, one after another, then padding.
 
 The tensors in `batch.inputs`, for N cells in R rows of T tokens, M of which are scored:
 
-| name             | shape  | padded, R = N               | packed, R = 1                                     |
-|------------------|--------|-----------------------------|---------------------------------------------------|
-| `input_ids`      | (R, T) | one cell a row, then zeros  | one cell after another                            |
-| `attention_mask` | (R, T) | 1 on a cell's tokens        | absent                                            |
-| `position_ids`   | (R, T) | absent                      | starting from 0 with every cell                   |
-| `predictors`     | (M,)   | place in the flattened (R T) of the token before each scored token |            |
-| `targets`        | (M,)   | the scored tokens           |                                                   |
-| `cells`          | (M,)   | which cell each belongs to  |                                                   |
-| `offsets`        | (M,)   | its place in its response   |                                                   |
+| name             | shape  |                                                                                          |
+|------------------|--------|------------------------------------------------------------------------------------------|
+| `input_ids`      | (R, T) | the tokens                                                                               |
+| `attention_mask` | (R, T) | 1 on tokens, 0 on padding; only in `padded`                                              |
+| `position_ids`   | (R, T) | each token's place in its own sequence; absent where that is its place in the row        |
+| `owners`         | (R, T) | the cell a token belongs to, or `PROMPT` (all cells of its row), or `PADDING` (none)     |
+| `predictors`     | (M,)   | place in the flattened (R T) of the token that predicts each scored token                |
+| `targets`        | (M,)   | the scored tokens                                                                        |
+| `cells`          | (M,)   | which cell each belongs to                                                               |
+| `offsets`        | (M,)   | its place in its response                                                                |
 
-`longest` is the length of the longest cell, as a plain int, so that nobody has to ask the device.
+Beside them are `longest`, the length of the longest cell as a plain int, so that nobody has to ask the device, and
+`layout`, the layout's name.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,70 +30,152 @@ from torch.nn.utils.rnn import pad_sequence
 
 from modalign.modalities.text.encoding import TextCell
 
-MODEL_INPUTS = ("input_ids", "attention_mask", "position_ids")
+Layout = Literal["padded", "packed", "shared_prompt"]
+
+PROMPT = -1
+PADDING = -2
+TOKEN_TENSORS = {"input_ids": 0, "attention_mask": 0, "position_ids": 0, "owners": PADDING}
+"""The tensors of shape (R, T), and what they hold on padding."""
 
 
-def collate_padded(cells: Sequence[TextCell]) -> dict[str, Any]:
-    """One row a cell, padded at its end; causal models never look there."""
-    sequences = _sequences(cells)
-    input_ids = pad_sequence(sequences, batch_first=True)
-    attention_mask = pad_sequence([torch.ones_like(sequence) for sequence in sequences], batch_first=True)
-    starts = [row * input_ids.shape[1] for row in range(len(cells))]
-    return {"input_ids": input_ids, "attention_mask": attention_mask, **_scored(cells, starts)}
-
-
-def collate_packed(cells: Sequence[TextCell]) -> dict[str, Any]:
-    """All cells in one row without padding; attention tells them apart by positions that start again."""
-    sequences = _sequences(cells)
-    positions = torch.cat([torch.arange(len(sequence)) for sequence in sequences])
-    starts = [0, *torch.tensor([len(sequence) for sequence in sequences]).cumsum(0).tolist()[:-1]]
-    return {"input_ids": torch.cat(sequences)[None], "position_ids": positions[None], **_scored(cells, starts)}
-
-
-def model_inputs(inputs: dict[str, Any]) -> dict[str, Tensor]:
-    """Those of the tensors that a model is called with."""
-    return {name: inputs[name] for name in MODEL_INPUTS if name in inputs}
+def collate(cells: Sequence[TextCell], layout: Layout) -> dict[str, Any]:
+    """The tensors of N >= 1 cells."""
+    return {**LAYOUTS[layout](cells), "longest": max(map(_length, cells)), "layout": layout}
 
 
 def select_cells(inputs: dict[str, Any], keep: Tensor) -> dict[str, Any]:
-    """The same tensors for some of the cells.
+    """The same tensors for some of the cells, without rows and columns in which nothing is left.
 
     Args:
         inputs: As collated.
-        keep: `(N,)` bool.
+        keep: `(N,)` bool, true somewhere.
     """
-    rows, width = inputs["input_ids"].shape
-    packed = "position_ids" in inputs
-    if packed:
-        owner = (inputs["position_ids"][0] == 0).cumsum(0) - 1
-    else:
-        owner = torch.arange(rows, device=keep.device).repeat_interleave(width)
-    kept_tokens, scored = keep[owner], keep[inputs["cells"]]
-    place = kept_tokens.cumsum(0) - 1
-    shape = (1, -1) if packed else (-1, width)
-    number = keep.cumsum(0) - 1
+    owners, number, scored = inputs["owners"], keep.cumsum(0) - 1, keep[inputs["cells"]]
+    owned, owner = owners >= 0, owners.clamp(min=0)
+    kept = owned & keep[owner]
+    rows = kept.any(1)
+    kept |= (owners == PROMPT) & rows[:, None]
+    shape = (int(rows.sum()), int(kept.sum(1).max()))
+    place = (rows.cumsum(0) - 1)[:, None] * shape[1] + kept.cumsum(1) - 1
+    renumbered = {**inputs, "owners": torch.where(owned, number[owner], owners)}
+    tokens = {}
+    for name, padding in TOKEN_TENSORS.items():
+        if name in inputs:
+            tokens[name] = torch.full(shape, padding, device=keep.device)
+            tokens[name].view(-1)[place[kept]] = renumbered[name][kept]
     return {
-        **{name: tensor.reshape(-1)[kept_tokens].view(shape) for name, tensor in model_inputs(inputs).items()},
-        "predictors": place[inputs["predictors"][scored]],
+        **inputs,
+        **tokens,
+        "predictors": place.view(-1)[inputs["predictors"][scored]],
         "targets": inputs["targets"][scored],
         "cells": number[inputs["cells"][scored]],
         "offsets": inputs["offsets"][scored],
-        "longest": inputs["longest"],
     }
 
 
-def _sequences(cells: Sequence[TextCell]) -> list[Tensor]:
-    return [torch.cat([cell.prompt, cell.completion]).long() for cell in cells]
-
-
-def _scored(cells: Sequence[TextCell], starts: Sequence[int]) -> dict[str, Any]:
-    """Where the scored tokens are, for cells whose first tokens lie at `starts`."""
-    offsets = [torch.arange(len(cell.completion)) for cell in cells]
-    first = [start + len(cell.prompt) - 1 for start, cell in zip(starts, cells, strict=True)]
+def _padded(cells: Sequence[TextCell]) -> dict[str, Any]:
+    """Padding is at the end; causal models never look there."""
+    owners = _pad([torch.full((_length(cell),), number) for number, cell in enumerate(cells)], PADDING)
+    starts = [row * owners.shape[1] + len(cell.prompt) for row, cell in enumerate(cells)]
     return {
-        "predictors": torch.cat([place + offset for place, offset in zip(first, offsets, strict=True)]),
+        "input_ids": _pad([torch.cat([cell.prompt, cell.completion]) for cell in cells]),
+        "attention_mask": (owners != PADDING).long(),
+        "owners": owners,
+        **_scored(cells, [start - 1 for start in starts], starts),
+    }
+
+
+def _packed(cells: Sequence[TextCell]) -> dict[str, Any]:
+    """Attention tells the cells apart by positions that start again."""
+    starts, end = [], 0
+    for cell in cells:
+        starts.append(end + len(cell.prompt))
+        end += _length(cell)
+    return {
+        "input_ids": torch.cat([part for cell in cells for part in (cell.prompt, cell.completion)]).long()[None],
+        "position_ids": torch.cat([torch.arange(_length(cell)) for cell in cells])[None],
+        "owners": torch.cat([torch.full((_length(cell),), number) for number, cell in enumerate(cells)])[None],
+        **_scored(cells, [start - 1 for start in starts], starts),
+    }
+
+
+def _shared_prompt(cells: Sequence[TextCell]) -> dict[str, Any]:
+    """A prompt's last token predicts the first token of every completion of its row."""
+    groups = _groups_of_one_prompt(cells)
+    ids, positions, owners = [], [], []
+    for group in groups:
+        prompt, completions = cells[group[0]].prompt, [cells[number].completion for number in group]
+        lengths = [len(completion) for completion in completions]
+        ids.append(torch.cat([prompt, *completions]))
+        positions.append(torch.cat([torch.arange(len(prompt)), *(torch.arange(n) + len(prompt) for n in lengths)]))
+        owners.append(torch.tensor([PROMPT, *group]).repeat_interleave(torch.tensor([len(prompt), *lengths])))
+    input_ids = _pad(ids)
+    prompt_ends, starts = [], []
+    for row, group in enumerate(groups):
+        start = row * input_ids.shape[1] + len(cells[group[0]].prompt)
+        prompt_ends += [start - 1] * len(group)
+        for number in group:
+            starts.append(start)
+            start += len(cells[number].completion)
+    return {
+        "input_ids": input_ids,
+        "position_ids": _pad(positions),
+        "owners": _pad(owners, PADDING),
+        **_scored(cells, prompt_ends, starts),
+    }
+
+
+LAYOUTS: dict[Layout, Callable[[Sequence[TextCell]], dict[str, Any]]] = {
+    "padded": _padded,
+    "packed": _packed,
+    "shared_prompt": _shared_prompt,
+}
+
+
+def _groups_of_one_prompt(cells: Sequence[TextCell]) -> list[list[int]]:
+    """The numbers of neighbouring cells with equal prompts; no row grows beyond twice the longest cell.
+
+    Two cells always fit into that. More of them would cost more in attention, which compares every pair of a row's
+    tokens, than the prompt costs.
+    """
+    limit = 2 * max(map(_length, cells))
+    groups: list[list[int]] = []
+    width = 0
+    for number, cell in enumerate(cells):
+        fits = width + len(cell.completion) <= limit
+        if groups and fits and torch.equal(cells[groups[-1][0]].prompt, cell.prompt):
+            groups[-1].append(number)
+            width += len(cell.completion)
+        else:
+            groups.append([number])
+            width = _length(cell)
+    return groups
+
+
+def _length(cell: TextCell) -> int:
+    return len(cell.prompt) + len(cell.completion)
+
+
+def _pad(rows: Sequence[Tensor], padding: int = 0) -> Tensor:
+    return pad_sequence([row.long() for row in rows], batch_first=True, padding_value=padding)
+
+
+def _scored(cells: Sequence[TextCell], prompt_ends: Sequence[int], starts: Sequence[int]) -> dict[str, Tensor]:
+    """The scored tokens, and where they are.
+
+    Args:
+        cells: N of them.
+        prompt_ends: N places in the flattened rows, of each cell's last prompt token.
+        starts: N places, of its first scored token.
+    """
+    sizes = [len(cell.completion) for cell in cells]
+    predictors = [
+        torch.tensor([end, *range(start, start + size - 1)])
+        for end, start, size in zip(prompt_ends, starts, sizes, strict=True)
+    ]
+    return {
+        "predictors": torch.cat(predictors),
         "targets": torch.cat([cell.completion for cell in cells]).long(),
-        "cells": torch.cat([torch.full_like(offset, number) for number, offset in enumerate(offsets)]),
-        "offsets": torch.cat(offsets),
-        "longest": max(len(cell.prompt) + len(cell.completion) for cell in cells),
+        "cells": torch.arange(len(cells)).repeat_interleave(torch.tensor(sizes)),
+        "offsets": torch.cat([torch.arange(size) for size in sizes]),
     }

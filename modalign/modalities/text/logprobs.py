@@ -13,10 +13,11 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from modalign.core.batch import PreferenceBatch
-from modalign.modalities.text.collation import model_inputs, select_cells
+from modalign.modalities.text.attention_masks import model_inputs
+from modalign.modalities.text.collation import select_cells
 from modalign.modalities.text.modes import causal_lm
 from modalign.modalities.text.output_head import head_logits, output_head
-from modalign.modalities.text.verification import check_packing, head_is_known
+from modalign.modalities.text.verification import check_layout, head_is_known
 
 
 def completion_logps(model: nn.Module, inputs: dict[str, Any], chunk_size: int) -> Tensor:
@@ -28,14 +29,13 @@ def completion_logps(model: nn.Module, inputs: dict[str, Any], chunk_size: int) 
         chunk_size: How many tokens' logits are held at once.
 
     Raises:
-        ConfigError: The inputs are packed and the model mixes packed sequences.
+        ConfigError: The model cannot run the layout.
     """
     causal = causal_lm(model)
-    if "position_ids" in inputs:
-        check_packing(causal)
+    check_layout(causal, inputs)
     if not head_is_known(causal):
         return _logps_from_forward(causal, inputs)
-    hidden = causal.base_model(**model_inputs(inputs), use_cache=False)[0]
+    hidden = causal.base_model(**model_inputs(causal, inputs), use_cache=False)[0]
     hidden = hidden.flatten(0, 1)[inputs["predictors"]]
     # Recomputing a chunk must repeat its dropout, which only an adapter on the head can have.
     keep_random_state = any(isinstance(module, nn.Dropout) and module.p > 0 for module in output_head(causal).modules())
@@ -100,7 +100,7 @@ def _logps_from_forward(causal: Any, inputs: dict[str, Any]) -> Tensor:
     width = inputs["input_ids"].shape[1]
     rows, columns = inputs["predictors"] // width, inputs["predictors"] % width
     wanted, place = columns.unique(return_inverse=True)
-    logits = causal(**model_inputs(inputs), use_cache=False, logits_to_keep=wanted).logits
+    logits = causal(**model_inputs(causal, inputs), use_cache=False, logits_to_keep=wanted).logits
     # A model that does not know `logits_to_keep` returns all positions.
     place = place if logits.shape[1] == len(wanted) else columns
     return _logps_of(logits[rows, place], inputs["targets"])

@@ -15,7 +15,7 @@ from modalign.core.errors import ConfigError, UserError, did_you_mean
 from modalign.core.modality import Modality
 from modalign.core.objectives.base import Needs
 from modalign.modalities.text.chat import is_chat, read_chat_template
-from modalign.modalities.text.collation import collate_packed, collate_padded
+from modalign.modalities.text.collation import LAYOUTS, Layout, collate
 from modalign.modalities.text.encoding import TextCell, TextEncoder
 from modalign.modalities.text.export import export_policy
 from modalign.modalities.text.fingerprint import text_fingerprint
@@ -60,8 +60,10 @@ class Text(Modality):
         max_completion_length: Cut every response there; null never cuts a response.
         truncation: Which part of a prompt that is too long is kept; "error" makes its row a bad row.
         add_eos: End responses in the end-of-sequence token, so that stopping is learned.
-        packing: Lay cells end to end in place of padding. Pays with flash attention; others mask a row's every pair of
-            tokens, whichever cells they are in. Refused for architectures in which packed cells see each other.
+        layout: How prompts and responses become rows. "padded": one response with its prompt a row. "packed": all in
+            one row, without padding; pays with flash attention, since others compare a row's every pair of tokens.
+            "shared_prompt": a prompt is computed once for all its responses; pays where prompts are long. Both are
+            refused for models that they would change, and "shared_prompt" for flash attention.
         chunk_size: How many tokens' logits are held at once.
 
     Raises:
@@ -90,7 +92,7 @@ class Text(Modality):
         max_completion_length: int | None = None,
         truncation: Truncation = "keep_end",
         add_eos: bool = True,
-        packing: bool = False,
+        layout: Layout = "padded",
         chunk_size: int = 512,
     ) -> None:
         self.model = model
@@ -104,7 +106,7 @@ class Text(Modality):
         self.chat_template_kwargs = chat_template_kwargs or {}
         self.limits = Limits(max_length, max_prompt_length, max_completion_length, truncation)
         self.add_eos = add_eos
-        self.packing = packing
+        self.layout = layout
         self.chunk_size = chunk_size
         self._check_options()
 
@@ -118,6 +120,13 @@ class Text(Modality):
             raise UserError(
                 f"modality.lora.dropout is {self.lora.dropout}, while modality.disable_dropout is true.",
                 "Set one of them: dropout 0.0, or disable_dropout false.",
+            )
+        if self.layout not in LAYOUTS:
+            raise UserError(f"modality.layout is {self.layout!r}.", did_you_mean(str(self.layout), LAYOUTS))
+        if self.layout == "shared_prompt" and self.loading.attn_implementation not in (None, "sdpa", "eager"):
+            raise UserError(
+                f"modality.layout is shared_prompt, which {self.loading.attn_implementation} has no mask for.",
+                "Set modality.attn_implementation to sdpa, or modality.layout to packed.",
             )
         if self.chunk_size < 1:
             raise UserError(f"modality.chunk_size is {self.chunk_size}; it counts tokens.", "512 is a good value.")
@@ -162,14 +171,14 @@ class Text(Modality):
 
     def collate_cells(self, cells: Sequence[TextCell]) -> dict[str, Any]:
         """See `modalign.modalities.text.collation` for the tensors."""
-        return collate_packed(cells) if self.packing else collate_padded(cells)
+        return collate(cells, self.layout)
 
     def likelihood(self, model: nn.Module, batch: PreferenceBatch, needs: Needs) -> Likelihood:
         """The summed log-probabilities of completion tokens, all cells in one forward.
 
         Raises:
             ConfigError: `needs` names something this modality does not compute, a sequence is longer than the model
-                takes, or the model cannot run packed sequences.
+                takes, or the model cannot run the layout.
         """
         for name in sorted(needs.extra - self.provides):
             raise ConfigError(f"The text modality cannot compute {name!r}.", did_you_mean(name, self.provides))

@@ -1,10 +1,12 @@
 """What is checked once for every model before its log-probabilities are trusted.
 
-Both checks compare two ways of computing the same thing on a few tokens, so that they hold for architectures that
-nobody here has heard of.
+Both checks compare two ways of computing the same thing, so that they hold for architectures that nobody here has
+heard of.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from modalign.core.errors import ConfigError
+from modalign.modalities.text.attention_masks import model_inputs
+from modalign.modalities.text.collation import Layout, collate
+from modalign.modalities.text.encoding import TextCell
 from modalign.modalities.text.modes import eval_mode
 from modalign.modalities.text.output_head import head_logits, output_head
 
@@ -19,9 +24,13 @@ log = logging.getLogger(__name__)
 
 TOKENS = 6
 LARGE_LOGIT = 50.0
+LENGTH_STEP = 256
+SHORT_WINDOW = 3
+NOT_TAKEN = (TypeError, ValueError, RuntimeError, AttributeError, LookupError)
+"""What models raise that do not take positions or masks of four dimensions, or not for so many tokens."""
 
 _known_heads: "WeakKeyDictionary[nn.Module, bool]" = WeakKeyDictionary()
-_packing_models: "WeakKeyDictionary[nn.Module, bool]" = WeakKeyDictionary()
+_checked_widths: "WeakKeyDictionary[nn.Module, dict[Layout, int]]" = WeakKeyDictionary()
 
 
 def head_is_known(causal: nn.Module) -> bool:
@@ -42,27 +51,40 @@ def head_is_known(causal: nn.Module) -> bool:
     return _known_heads[causal]
 
 
-def check_packing(causal: nn.Module) -> None:
-    """Refuse packed batches for a model in which packed sequences see each other.
+def check_layout(causal: nn.Module, inputs: dict[str, Any]) -> None:
+    """Refuse inputs in a layout in which the model gives other values than in the padded one.
+
+    Checked at the first call for a model, and again for wider rows: some models hold buffers for so many tokens, or
+    have layers that see so many.
+
+    Args:
+        causal: The model.
+        inputs: As collated.
 
     Raises:
-        ConfigError: They do, or the model takes no positions.
+        ConfigError: Sequences of a row see each other, or the model does not take what tells them apart.
     """
-    if causal not in _packing_models:
-        with eval_mode(causal), torch.no_grad():
-            _packing_models[causal] = _packing_agrees(causal)
-    if not _packing_models[causal]:
+    layout, width = inputs["layout"], inputs["input_ids"].shape[1]
+    widths = _checked_widths.setdefault(causal, {})
+    if layout == "padded" or width <= widths.get(layout, 0):
+        return
+    length = _length_to_check(causal, inputs["longest"])
+    sequences = -(-width // length)
+    with eval_mode(causal), torch.no_grad(), _short_window(causal):
+        reason = _disagreement(causal, layout, length, sequences)
+    if reason is not None:
         raise ConfigError(
-            f"modality.packing: packed sequences see each other in {type(causal).__name__}.",
-            "Set modality.packing to false, or another modality.attn_implementation.",
+            f"modality.layout: {type(causal).__name__} cannot run {layout} rows: {reason}",
+            "Set modality.layout to padded, or another modality.attn_implementation.",
         )
+    widths[layout] = sequences * length
 
 
 def _head_agrees(causal: Any) -> bool:
     head = output_head(causal)
     if head is None or causal.base_model is causal:
         return False
-    ids = _some_ids(causal)
+    ids = _some_ids(causal, TOKENS)[None].to(head.weight.device)
     # Random or small weights give logits so small that a cap or a shift would hardly show.
     amplifier = head.register_forward_hook(lambda _module, _inputs, output: output * (LARGE_LOGIT / output.abs().max()))
     try:
@@ -73,26 +95,61 @@ def _head_agrees(causal: Any) -> bool:
     return own.shape == ours.shape and _close(ours, own)
 
 
-def _packing_agrees(causal: Any) -> bool:
-    ids = _some_ids(causal)
-    positions = torch.arange(TOKENS // 2, device=ids.device).repeat(2)[None]
+def _length_to_check(causal: Any, longest: int) -> int:
+    """The length of a sequence, rounded up so that not every batch with a longer one is checked again."""
+    rounded = -(-longest // LENGTH_STEP) * LENGTH_STEP
+    positions = getattr(causal.config.get_text_config(), "max_position_embeddings", None)
+    return rounded if positions is None else max(longest, min(rounded, positions))
+
+
+def _disagreement(causal: Any, layout: Layout, length: int, sequences: int) -> str | None:
+    """Why a short cell after so many others has other hidden states than it has alone; None where it has not."""
+    ids = _some_ids(causal, length + 2)
+    prompt, short = ids[:2], ids[-2:]
+    cells = [TextCell(prompt, ids[2:length])] * sequences + [TextCell(prompt, short)]
     try:
-        packed = causal(input_ids=ids, position_ids=positions, use_cache=False).logits
-    except TypeError as error:
-        log.info("%s takes no position_ids: %s", type(causal).__name__, error)
-        return False
-    alone = causal(input_ids=ids[:, TOKENS // 2 :], use_cache=False).logits
-    return _close(packed[:, TOKENS // 2 :], alone)
+        found = _hidden(causal, cells, layout)[-len(short) :]
+    except NOT_TAKEN as error:
+        return f"{type(error).__name__}: {error}"
+    alone = _hidden(causal, cells[-1:], "padded")
+    return None if _close(found, alone) else "its sequences see each other, or too little of their own."
 
 
-def _some_ids(causal: Any) -> Tensor:
-    """`(1, TOKENS)` different tokens."""
+def _hidden(causal: Any, cells: list[TextCell], layout: Layout) -> Tensor:
+    """`(M, H)` hidden states that predict the scored tokens."""
     device = causal.get_input_embeddings().weight.device
+    inputs = {
+        name: value.to(device) if isinstance(value, Tensor) else value for name, value in collate(cells, layout).items()
+    }
+    hidden: Tensor = causal.base_model(**model_inputs(causal, inputs), use_cache=False)[0]
+    return hidden.flatten(0, 1)[inputs["predictors"]]
+
+
+@contextmanager
+def _short_window(causal: Any) -> Iterator[None]:
+    """A context in which layers with a sliding window see so little that a few tokens tell whether a mask is right."""
+    config = causal.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    try:
+        if window is not None:
+            config.sliding_window = SHORT_WINDOW
+        yield
+    finally:
+        if window is not None:
+            config.sliding_window = window
+
+
+def _some_ids(causal: Any, count: int) -> Tensor:
+    """`(count,)` tokens, different as long as the vocabulary lasts."""
     vocabulary: int = causal.config.get_text_config().vocab_size
-    return torch.arange(1, TOKENS + 1, device=device)[None] % vocabulary
+    return torch.arange(1, count + 1) % vocabulary
 
 
 def _close(values: Tensor, expected: Tensor) -> bool:
-    """Equal up to the rounding of the type the model computes in."""
-    tolerance = 1e-4 if expected.dtype in (torch.float32, torch.float64) else 3e-2
-    return bool((values - expected).abs().max() <= tolerance * expected.abs().max())
+    """Equal up to the rounding of the precision that the model computes in."""
+    exact = (
+        expected.dtype in (torch.float32, torch.float64)
+        and not torch.is_autocast_enabled(expected.device.type)
+        and torch.get_float32_matmul_precision() == "highest"
+    )
+    return bool((values - expected).abs().max() <= (1e-4 if exact else 3e-2) * expected.abs().max())

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from modalign.core.batch import Candidate, Comparison, Example, PreferenceBatch
 from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Needs
+from modalign.modalities.text.collation import LAYOUTS
 from modalign.modalities.text.encoding import TextCell
 from modalign.modalities.text.modality import Text
 
@@ -45,10 +46,10 @@ def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_logps_and_gradients_are_transformers_own(text: MakeText, family: str, packing: bool) -> None:
-    modality = text(family, packing=packing, chunk_size=5)
+def test_logps_and_gradients_are_transformers_own(text: MakeText, family: str, layout: str) -> None:
+    modality = text(family, layout=layout, chunk_size=5)
     model = modality.load()
     examples, batch = encoded(modality)
     weights = torch.tensor([[1.0, -0.5], [0.3, 2.0], [-1.0, 0.7]])
@@ -73,9 +74,9 @@ def test_sizes_count_scored_tokens_with_the_end(text: MakeText) -> None:
     assert all(cell.completion[-1] == modality.tokenizer.eos_token_id for e in examples for cell in e.cells)
 
 
-@pytest.mark.parametrize("packing", [False, True])
-def test_token_logps_are_laid_out_cell_by_cell(text: MakeText, packing: bool) -> None:
-    modality = text(packing=packing, chunk_size=3)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_token_logps_are_laid_out_cell_by_cell(text: MakeText, layout: str) -> None:
+    modality = text(layout=layout, chunk_size=3)
     model = modality.load()
     examples, batch = encoded(modality)
     likelihood = modality.likelihood(model, batch, Needs(token_logps=True))
@@ -106,16 +107,16 @@ class LargestOverVocabulary(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("packing", [False, True])
-def test_no_more_logits_than_a_chunk_are_ever_held(text: MakeText, packing: bool) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_no_more_logits_than_a_chunk_are_ever_held(text: MakeText, layout: str) -> None:
     chunk = 20  # above the hidden size: the head's transposed weight is no tensor of logits
-    modality = text(packing=packing, chunk_size=chunk)
+    modality = text(layout=layout, chunk_size=chunk)
     model = modality.load()
     prompt = "The cat number 3 sat on the mat and said: go 3! " * 2
     _, batch = encoded(modality, [Comparison(prompt, (Candidate("The dog number 12 said: go 12!"),) * 6)])
     assert batch.sizes.sum() > 3 * chunk
     tokens = batch.inputs["input_ids"].numel()
-    assert tokens > 10 * chunk
+    assert tokens > 7 * chunk
     with LargestOverVocabulary() as largest:
         modality.likelihood(model, batch, Needs()).logps.sum().backward()
     assert 0 < largest.rows <= chunk
@@ -124,9 +125,9 @@ def test_no_more_logits_than_a_chunk_are_ever_held(text: MakeText, packing: bool
     assert naive.rows == tokens
 
 
-@pytest.mark.parametrize("packing", [False, True])
-def test_cells_of_no_grad_roles_carry_no_gradient(text: MakeText, packing: bool) -> None:
-    modality = text(packing=packing)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cells_of_no_grad_roles_carry_no_gradient(text: MakeText, layout: str) -> None:
+    modality = text(layout=layout)
     model = modality.load()
     _, batch = encoded(modality)
     whole = modality.likelihood(model, batch, Needs(token_logps=True))
@@ -189,12 +190,12 @@ rows = st.lists(st.tuples(words, st.lists(words, min_size=1, max_size=4)), min_s
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=rows, chunk_size=st.integers(1, 40), packing=st.booleans(), data=st.data())
+@given(rows=rows, chunk_size=st.integers(1, 40), layout=st.sampled_from(list(LAYOUTS)), data=st.data())
 def test_layout_does_not_change_logps(
-    text: MakeText, exact: Any, rows: Any, chunk_size: int, packing: bool, data: Any
+    text: MakeText, exact: Any, rows: Any, chunk_size: int, layout: str, data: Any
 ) -> None:
-    """Padding, packing, order, chunk size and how many candidates share a row, in float64."""
-    modality = text(dtype="float64", packing=packing, chunk_size=chunk_size)
+    """Layout, order, chunk size and how many candidates share a row, in float64."""
+    modality = text(dtype="float64", layout=layout, chunk_size=chunk_size)
     comparisons = [Comparison(prompt, tuple(map(Candidate, responses))) for prompt, responses in rows]
     order = data.draw(st.permutations(range(len(rows))))
     examples, batch = encoded(modality, [comparisons[n] for n in order])

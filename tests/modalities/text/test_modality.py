@@ -44,7 +44,8 @@ CHANGING: list[dict[str, Any]] = [
 ]
 INDIFFERENT: list[dict[str, Any]] = [
     {"chunk_size": 7},
-    {"packing": True},
+    {"layout": "packed"},
+    {"layout": "shared_prompt"},
     {"gradient_checkpointing": True},
     {"lora": Lora()},
 ]

@@ -12,8 +12,9 @@ from modalign.core.batch import PreferenceBatch
 from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Needs
 from modalign.modalities.text import verification
+from modalign.modalities.text.collation import LAYOUTS
 from modalign.modalities.text.modality import Text
-from modalign.modalities.text.verification import check_packing, head_is_known
+from modalign.modalities.text.verification import check_layout, head_is_known
 
 from .conftest import FAMILIES, PAIRS, VOCABULARY
 from .test_logprobs import own_logps
@@ -29,7 +30,8 @@ def batch_of(modality: Text) -> PreferenceBatch:
 def test_the_known_families_pass(text: MakeText, family: str) -> None:
     model = text(family).load()
     assert head_is_known(model)
-    check_packing(model)
+    for layout in LAYOUTS:
+        check_layout(model, batch_of(text(family, layout=layout)).inputs)
     assert model.training
 
 
@@ -45,12 +47,12 @@ def bend_logits(model: Any, bend: Callable[[Tensor], Tensor], monkeypatch: pytes
     monkeypatch.setattr(model, "forward", bent)
 
 
-@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("bend", [lambda x: 30 * torch.tanh(x / 30), lambda x: x * 1.5], ids=["cap", "scale"])
 def test_unknown_logits_come_from_the_full_forward(
-    text: MakeText, bend: Any, packing: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    text: MakeText, bend: Any, layout: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    modality = text("llama", packing=packing)
+    modality = text("llama", layout=layout)
     model: Any = modality.load()
     bend_logits(model, bend, monkeypatch)
     with caplog.at_level(logging.WARNING):
@@ -77,16 +79,15 @@ def test_a_model_that_ignores_logits_to_keep_is_indexed_right(text: MakeText, mo
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-6)
 
 
-def test_models_that_mix_packed_sequences_are_refused(text: MakeText) -> None:
+@pytest.mark.parametrize("layout", ["packed", "shared_prompt"])
+def test_models_that_cannot_tell_sequences_apart_are_refused(text: MakeText, layout: Any) -> None:
     from transformers import BloomConfig, BloomForCausalLM, MambaConfig, MambaForCausalLM
 
     bloom = BloomForCausalLM(BloomConfig(vocab_size=VOCABULARY, hidden_size=16, n_layer=2, n_head=2))
     mamba = MambaForCausalLM(MambaConfig(vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, state_size=4))
+    modality = text("llama", layout=layout)
     for model in (bloom, mamba):
-        with pytest.raises(ConfigError, match=r"modality\.packing: packed sequences see each other"):
-            check_packing(model)
-        modality = text("llama", packing=True)
-        with pytest.raises(ConfigError, match="packing"):
+        with pytest.raises(ConfigError, match=r"modality\.layout: \w+ForCausalLM (cannot run|has layers)"):
             modality.likelihood(model, batch_of(modality), Needs())
 
 
