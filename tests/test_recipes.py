@@ -1,5 +1,6 @@
 """Every shipped recipe builds, and trains, on a tiny model and rows of its kind."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,18 @@ def test_a_recipe_checks(recipe: str, tiny_model: Path, tmp_path: Path, capsys: 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_trains(recipe: str, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--trainer.max_steps", "2", "--trainer.accumulate_grad_batches", "2", "--data.batch_size", "2"]
+    options = ["--trainer.max_steps", "3", "--trainer.accumulate_grad_batches", "2", "--data.batch_size", "2"]
+    options += ["--trainer.val_check_interval", "4"]
     assert main(["fit", *stand_ins(recipe, tiny_model, tmp_path), *options]) == 0, capsys.readouterr()
     assert (tmp_path / "run" / "export" / "config.json").exists()
     card = (tmp_path / "run" / "export" / "README.md").read_text()
     assert str(tiny_model) in card
+
+
+def test_the_hh_recipe_samples(tiny_model: Path, tmp_path: Path) -> None:
+    options = ["--trainer.max_steps", "2", "--trainer.val_check_interval", "2", "--data.batch_size", "2"]
+    assert main(["fit", *stand_ins("text/hh-rlhf", tiny_model, tmp_path), *options]) == 0
+    samples = sorted((tmp_path / "run" / "samples").iterdir())
+    rows = [json.loads(line) for line in samples[-1].read_text().splitlines()]
+    assert len(rows) == 4
+    assert all(row["prompt"].endswith("Assistant:") and row["brevity"] <= 0 for row in rows)

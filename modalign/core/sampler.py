@@ -8,6 +8,9 @@ from torch import nn
 
 from modalign.core.modality import Modality
 
+SamplingOptions = dict[str, int | float | bool | str | None]
+"""What a modality's `sample` takes by name; int stands before float, so that a config's 48 stays a count."""
+
 
 class Sampler(ABC):
     """Chooses one response a prompt.

@@ -37,6 +37,10 @@ class SamplingOptions:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
+        counts = ("max_new_tokens", "top_k", "batch_size")
+        for name in counts:
+            if not isinstance(getattr(self, name), int | None):
+                raise UserError(f"Sampling: {name} is {getattr(self, name)!r}.", "Give a whole number.")
         problems = {
             "max_new_tokens must be at least 1": self.max_new_tokens < 1,
             "temperature must not be negative": self.temperature < 0,

@@ -8,7 +8,7 @@ from torch import nn
 from modalign.core.errors import ConfigError
 from modalign.core.modality import Modality
 from modalign.core.reward import Reward
-from modalign.core.sampler import Sampler
+from modalign.core.sampler import Sampler, SamplingOptions
 
 
 class BestOfN(Sampler):
@@ -22,7 +22,7 @@ class BestOfN(Sampler):
 
     name: ClassVar[str] = "best_of_n"
 
-    def __init__(self, reward: Reward, n: int = 4, options: dict[str, float] | None = None) -> None:
+    def __init__(self, reward: Reward, n: int = 4, options: SamplingOptions | None = None) -> None:
         if n < 1:
             raise ConfigError(f"best_of_n: n is {n}.", "Draw at least 1 response.")
         self.reward = reward

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from modalign.core.modality import Modality
-from modalign.core.sampler import Sampler
+from modalign.core.sampler import Sampler, SamplingOptions
 
 
 class Single(Sampler):
@@ -18,7 +18,7 @@ class Single(Sampler):
 
     name: ClassVar[str] = "single"
 
-    def __init__(self, options: dict[str, float] | None = None) -> None:
+    def __init__(self, options: SamplingOptions | None = None) -> None:
         self.options = options or {}
 
     def sample(self, modality: Modality, model: nn.Module, prompts: Sequence[Any], seed: int = 0) -> list[Any]:
