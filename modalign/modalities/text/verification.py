@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 TOKENS = 6
 LARGE_LOGIT = 50.0
 LENGTH_STEP = 256
-SHORT_WINDOW = 3
+SHORT_WINDOW = 2
 NOT_TAKEN = (TypeError, ValueError, RuntimeError, AttributeError, LookupError)
 """What models raise that do not take positions or masks of four dimensions, or not for so many tokens."""
 
@@ -103,26 +103,30 @@ def _length_to_check(causal: Any, longest: int) -> int:
 
 
 def _disagreement(causal: Any, layout: Layout, length: int, sequences: int) -> str | None:
-    """Why a short cell after so many others has other hidden states than it has alone; None where it has not."""
+    """Why a short cell after so many others has other logits than it has alone; None where it has not."""
     ids = _some_ids(causal, length + 2)
-    prompt, short = ids[:2], ids[-2:]
-    cells = [TextCell(prompt, ids[2:length])] * sequences + [TextCell(prompt, short)]
+    prompt = ids[:2]
+    cells = [TextCell(prompt, ids[2:length])] * sequences + [TextCell(prompt, ids[length:])]
     try:
-        found = _hidden(causal, cells, layout)[-len(short) :]
+        found = _logits(causal, cells, layout)
     except NOT_TAKEN as error:
         return f"{type(error).__name__}: {error}"
-    alone = _hidden(causal, cells[-1:], "padded")
+    alone = _logits(causal, cells[-1:], "padded")
     return None if _close(found, alone) else "its sequences see each other, or too little of their own."
 
 
-def _hidden(causal: Any, cells: list[TextCell], layout: Layout) -> Tensor:
-    """`(M, H)` hidden states that predict the scored tokens."""
+def _logits(causal: Any, cells: list[TextCell], layout: Layout) -> Tensor:
+    """`(C, V)` logits of the scored tokens of the last cell."""
     device = causal.get_input_embeddings().weight.device
     inputs = {
         name: value.to(device) if isinstance(value, Tensor) else value for name, value in collate(cells, layout).items()
     }
-    hidden: Tensor = causal.base_model(**model_inputs(causal, inputs), use_cache=False)[0]
-    return hidden.flatten(0, 1)[inputs["predictors"]]
+    arguments = {**model_inputs(causal, inputs), "use_cache": False}
+    predictors = inputs["predictors"][-len(cells[-1].completion) :]
+    if not head_is_known(causal):
+        logits: Tensor = causal(**arguments).logits
+        return logits.flatten(0, 1)[predictors]
+    return head_logits(causal, causal.base_model(**arguments)[0].flatten(0, 1)[predictors])
 
 
 @contextmanager
