@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict, fields
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from modalign.core.dataset import split_rows
 from modalign.core.errors import ConfigError
 from modalign.core.format import Format
 from modalign.core.keys import run_seed
-from modalign.core.loader import BatchLoader, Collate, Position, SizedBatchLoader, map_batches
+from modalign.core.loader import BatchLoader, Collate, Numbered, Position, SizedBatchLoader, map_batches
 from modalign.core.modality import Modality
 from modalign.core.objectives.base import Objective
 from modalign.core.order import BatchOrder
@@ -158,18 +159,24 @@ class PreferenceDataModule(LightningDataModule):
                 raise ConfigError("A cached reference cannot read a stream ahead.", "Set data.streaming: false.")
             if data is not None:
                 order = BatchOrder(len(data), self.validation_batch_size, shuffle=False, rank=rank, world=world)
-                yield from map_batches(data, self._collate(), order, 0, 0, self.workers)
+                yield from (batch for _, batch in map_batches(data, self._collate(), order, 0, 0, self.workers))
 
     def probe_batches(self, count: int) -> Iterator[PreferenceBatch]:
         """The first batches of the validation data, or of the training data where there is none, always the same."""
         which = "validation" if "validation" in self._sets else "train"
         data = self._sets[which]
         if isinstance(data, ComparisonStream):
-            return islice(self._stream_batches(data, 0, 0), count)
-        order = self._order(data, self.validation_batch_size, shuffle=False)
-        return islice(map_batches(data, self._collate(), order, 0, 0, 0), count)
+            numbered = self._stream_batches(data, 0, 0)
+        else:
+            order = self._order(data, self.validation_batch_size, shuffle=False)
+            numbered = map_batches(data, self._collate(), order, 0, 0, 0)
+        return (batch for _, batch in islice(numbered, count))
 
     def train_dataloader(self) -> BatchLoader:
+        self._train_loader = self._make_train_loader()
+        return self._train_loader
+
+    def _make_train_loader(self) -> BatchLoader:
         trainer = self.trainer
         accumulate = lambda: int(trainer.accumulate_grad_batches)  # noqa: E731
         limit = lambda: trainer.num_training_batches  # noqa: E731
@@ -192,13 +199,40 @@ class PreferenceDataModule(LightningDataModule):
         return self.test_dataloader()
 
     def state_dict(self) -> dict[str, int]:
-        """The position, counted by what was trained on; workers may have read further."""
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return {"epoch": self.trainer.current_epoch, "batches": progress.processed}
+        trainer = self.trainer
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        position = self._train_loader.position(trainer.current_epoch, batches)
+        return {**asdict(position), **self._geometry(), "mid_window": int(trainer.fit_loop._should_accumulate())}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Continue where a checkpoint stands.
+
+        Raises:
+            ConfigError: It was written between two micro-batches of a step, or its batches were of another size.
+        """
+        if state_dict["mid_window"]:
+            raise ConfigError(
+                "The checkpoint was written while gradients were accumulated, and these are not in it.",
+                "Continue from one of the run's own checkpoints (checkpoints/step-N.ckpt): --ckpt_path last.",
+            )
+        for name, value in self._geometry().items():
+            if state_dict[name] != value:
+                raise ConfigError(
+                    f"The checkpoint counts its position with {name} {state_dict[name]}, and this run has {value}.",
+                    f"Continue with {name} {state_dict[name]}.",
+                )
         # Changed in place: the loader may exist already.
-        self.position.epoch, self.position.batches = state_dict["epoch"], state_dict["batches"]
+        for field in fields(Position):
+            setattr(self.position, field.name, state_dict[field.name])
+
+    def _geometry(self) -> dict[str, int]:
+        """What a position is counted in."""
+        trainer = self.trainer
+        return {
+            "data.batch_size": self.batch_size,
+            "number of ranks": trainer.world_size,
+            "trainer.accumulate_grad_batches": int(trainer.accumulate_grad_batches),
+        }
 
     def _evaluation_loader(self, which: str) -> BatchLoader | list[Any]:
         if which not in self._sets:
@@ -209,7 +243,7 @@ class PreferenceDataModule(LightningDataModule):
             len(order), lambda epoch, start: map_batches(data, self._collate(), order, 0, 0, self.workers)
         )
 
-    def _stream_batches(self, data: ComparisonStream, epoch: int, start: int) -> Iterator[PreferenceBatch]:
+    def _stream_batches(self, data: ComparisonStream, epoch: int, start: int) -> Iterator[Numbered]:
         trainer = self.trainer
         return stream_batches(
             data,

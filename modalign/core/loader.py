@@ -16,13 +16,21 @@ from modalign.core.order import BatchOrder, Pick
 
 @dataclass
 class Position:
-    """Where in the data a run stands: `batches` of `epoch` have been trained on."""
+    """Where in the data a run stands.
+
+    Attributes:
+        epoch: The epoch under way.
+        batches: How many of its batches were trained on.
+        next: The number of the batch that comes next; more than `batches` where a stream had batches without a
+            usable row.
+    """
 
     epoch: int = 0
     batches: int = 0
+    next: int = 0
 
-    def start_of(self, epoch: int) -> int:
-        return self.batches if epoch == self.epoch else 0
+
+Numbered = tuple[int, PreferenceBatch]
 
 
 class BatchLoader:
@@ -31,7 +39,7 @@ class BatchLoader:
     Lightning calls `set_epoch` through `sampler` before it iterates.
 
     Args:
-        batches: Makes the epoch's batches from a start on.
+        batches: Makes an epoch's numbered batches, from a number on.
         position: Where to start; only the epoch it names starts late.
         window_size: How many batches make one optimiser step.
         limit: After how many batches of an epoch Lightning stops, None for never.
@@ -41,7 +49,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        batches: Callable[[int, int], Iterable[PreferenceBatch]],
+        batches: Callable[[int, int], Iterable[Numbered]],
         position: Position | None = None,
         window_size: Callable[[], int] = lambda: 1,
         limit: Callable[[], float | None] = lambda: None,
@@ -51,6 +59,7 @@ class BatchLoader:
         self._window_size = window_size
         self._limit = limit
         self._epoch = self._position.epoch
+        self._handed_over: list[int] = []
 
     @property
     def sampler(self) -> "BatchLoader":
@@ -59,16 +68,26 @@ class BatchLoader:
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
 
+    def position(self, epoch: int, batches: int) -> Position:
+        """The position once `batches` batches of `epoch` have been trained on; workers may have read further."""
+        start = self._start(epoch)
+        trained = batches - start.batches
+        return Position(epoch, batches, self._handed_over[trained - 1] + 1 if trained > 0 else start.next)
+
+    def _start(self, epoch: int) -> Position:
+        return self._position if epoch == self._position.epoch else Position(epoch)
+
     def __iter__(self) -> Iterator[PreferenceBatch]:
-        epoch, start = self._epoch, self._position.start_of(self._epoch)
-        batches = iter(self._batches(epoch, start))
+        start = self._start(self._epoch)
+        self._handed_over = []
         limit = self._limit()
-        stop = None if limit is None or limit == float("inf") else max(0, int(limit) - start)
-        batches = islice(batches, stop)
+        stop = None if limit is None or limit == float("inf") else max(0, int(limit) - start.batches)
+        batches = islice(self._batches(self._epoch, start.next), stop)
         while micro_batches := list(islice(batches, self._window_size())):
-            window = Window.of(micro_batches)
-            for batch in micro_batches:
+            window = Window.of([batch for _, batch in micro_batches])
+            for number, batch in micro_batches:
                 batch.window = window
+                self._handed_over.append(number)
                 yield batch
 
 
@@ -109,8 +128,8 @@ class Collate:
 
 def map_batches(
     dataset: Dataset[Example], collate: Collate, order: BatchOrder, epoch: int, start: int, workers: int
-) -> DataLoader[PreferenceBatch]:
-    """Batches of a map-style data set from number `start` of `epoch` on."""
+) -> Iterator[Numbered]:
+    """Numbered batches of a map-style data set from number `start` of `epoch` on."""
     loader: DataLoader[Any] = DataLoader(
         _Picked(dataset),
         batch_sampler=_Batches(order, epoch, start),
@@ -120,7 +139,7 @@ def map_batches(
         # Without a generator of its own, a DataLoader draws from the global one that dropout uses.
         generator=torch.Generator().manual_seed(order.seed),
     )
-    return loader
+    return enumerate(loader, start)
 
 
 def _weightless(example: Example) -> Example:

@@ -154,8 +154,8 @@ def stream_batches(
     rank: int,
     world: int,
     workers: int,
-) -> Iterator[PreferenceBatch]:
-    """Batches of a stream from number `start` of `epoch` on.
+) -> Iterator[tuple[int, PreferenceBatch]]:
+    """Numbered batches of a stream from number `start` of `epoch` on; a number without a usable row is left out.
 
     A batch is made of `rows` consecutive rows, dealt out to the ranks; unusable ones leave it smaller. Which rows it
     holds does not depend on the number of workers: worker w of W makes every W-th batch.
@@ -164,7 +164,7 @@ def stream_batches(
     loader: DataLoader[PreferenceBatch | None] = DataLoader(
         chunks, batch_size=None, num_workers=workers, generator=torch.Generator().manual_seed(run_seed())
     )
-    return (batch for batch in loader if batch is not None)
+    return ((number, batch) for number, batch in enumerate(loader, start) if batch is not None)
 
 
 class _Chunks(IterableDataset[PreferenceBatch | None]):

@@ -67,7 +67,7 @@ def stream(path: Path, **options) -> ComparisonStream:
 
 def epoch_of(source: ComparisonStream, epoch: int = 0, start: int = 0, rank: int = 0, world: int = 1, workers: int = 0):
     batches = stream_batches(source, Collate(Letters()), epoch, start, rows=4, rank=rank, world=world, workers=workers)
-    return [(batch.index.tolist(), batch.weight.tolist()) for batch in batches]
+    return [(batch.index.tolist(), batch.weight.tolist()) for _, batch in batches]
 
 
 def test_a_stream_reads_every_row_once_an_epoch_in_another_order(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_mismatched_cell_holds_another_prompts_response(tmp_path: Path) -> Non
     path = write_pairs(tmp_path / "pairs.jsonl", rows=8)
     source = stream(path, buffer=0, extra_roles=Kto.extra_roles)
     batches = list(stream_batches(source, Collate(Letters()), 0, 0, rows=4, rank=0, world=1, workers=0))
-    assert all("mismatched" in batch.roles and batch.mask.all() for batch in batches)
+    assert all("mismatched" in batch.roles and batch.mask.all() for _, batch in batches)
     one_prompt = tmp_path / "one.jsonl"
     one_prompt.write_text(json.dumps({"prompt": "a", "chosen": "b", "rejected": "c"}) + "\n")
     with pytest.raises(ConfigError, match="one prompt only"):
