@@ -200,8 +200,12 @@ class PreferenceDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, int]:
         trainer = self.trainer
-        batches = trainer.fit_loop.epoch_loop.batch_progress.current.processed
-        position = self._train_loader.position(trainer.current_epoch, batches)
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        if progress.is_last_batch:
+            # Lightning goes on in the next epoch, and opens its loader before it says which epoch that is.
+            position = Position(trainer.current_epoch + 1)
+        else:
+            position = self._train_loader.position(trainer.current_epoch, progress.current.processed)
         return {**asdict(position), **self._geometry(), "mid_window": int(trainer.fit_loop._should_accumulate())}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:

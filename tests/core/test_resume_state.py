@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 
 from modalign import PreferenceDataModule, PreferenceModule
-from modalign.core.callbacks.checkpoint import ResumeCheckpoint, checkpoint_folder
+from modalign.core.callbacks.checkpoint import ResumeCheckpoint, checkpoint_folder, newest_checkpoint
 from modalign.core.callbacks.drift import DriftLog
 from modalign.core.checkpoint_io import AtomicCheckpointIO
+from modalign.core.errors import ConfigError
 from modalign.core.jsonl_logger import JsonlLogger
 from modalign.core.objectives.pairwise import Dpo
 from modalign.core.objectives.pointwise import Bco, Kto
@@ -20,33 +21,38 @@ from tests.test_resume import assert_identical, outcome
 from tests.toy import Letters, Pairs, write_pairs
 
 
-def fit(data: Path, root: Path, case: dict[str, Any], resume: Path | None = None) -> dict[str, Any]:
+def fit(
+    data: Path, root: Path, case: dict[str, Any], resume: Path | None = None, limits: dict[str, int] | None = None
+) -> dict[str, Any]:
     seed_everything(11, verbose=False)
     parts = case.get("parts", dict)()
     module = PreferenceModule(
         Letters(dropout=0.2),
         parts.pop("objective", Dpo(beta=0.5)),
         optimizer=lambda p: torch.optim.AdamW(p, lr=0.02),
-        schedule=Schedule("linear", warmup_steps=2) if not case.get("streaming") else Schedule("constant"),
+        schedule=parts.pop("schedule", Schedule("constant" if case.get("streaming") else "linear", warmup_steps=2)),
         **parts,
     )
-    options = {key: case[key] for key in ("streaming", "shuffle_buffer", "workers", "validation_rows") if key in case}
+    names = ("streaming", "shuffle", "shuffle_buffer", "workers", "validation_rows", "on_bad_row", "batch_size")
+    options = {"batch_size": 3, **{name: case[name] for name in names if name in case}}
+    limits = {"max_epochs": 2} if limits is None else limits
     trainer = Trainer(
-        max_epochs=2,
+        **limits,
         accelerator="cpu",
         accumulate_grad_batches=2,
         val_check_interval=case.get("val_check_interval"),
         logger=JsonlLogger(str(root)),
         log_every_n_steps=2,
         default_root_dir=root,
-        callbacks=[ResumeCheckpoint(every_n_steps=case.get("every", 3), keep=99), DriftLog(batches=2)],
+        callbacks=[ResumeCheckpoint(every_n_steps=case.get("every", 3), keep=99), DriftLog(batches=2)]
+        + case.get("callbacks", []),
         plugins=[AtomicCheckpointIO()],
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
     )
-    datamodule = PreferenceDataModule(Pairs(), train=str(data), batch_size=3, **options)
+    datamodule = PreferenceDataModule(Pairs(), train=str(data), **options)
     trainer.fit(module, datamodule, ckpt_path=resume)
     return outcome(root)
 
@@ -80,3 +86,76 @@ def test_cached_reference_trains_like_frozen(tmp_path: Path) -> None:
     got, expected = fit(data, tmp_path / "cached", cached), fit(data, tmp_path / "frozen", {})
     for key, value in expected["weights"].items():
         torch.testing.assert_close(got["weights"][key], value, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["moving reference", "stream"])
+@pytest.mark.parametrize(
+    "limits", [{"max_epochs": 1}, {"max_epochs": 2, "max_steps": 3}, {"max_epochs": 2, "max_steps": 7}]
+)
+def test_a_finished_run_can_be_extended(tmp_path: Path, name: str, limits: dict[str, int]) -> None:
+    """The last checkpoint of a run that ended, wherever it ended, is where a longer one goes on."""
+    data = write_pairs(tmp_path / "pairs.jsonl", rows=29)
+    case = {**CASES[name], "every": 500}
+    parts = case.get("parts", dict)
+    case["parts"] = lambda: {**parts(), "schedule": Schedule("constant")}
+    straight = fit(data, tmp_path / "straight", case, limits={"max_epochs": 3})
+    short = fit(data, tmp_path / "extended", case, limits=limits)
+    last = newest_checkpoint(tmp_path / "extended")
+    assert short["step"] == {1: 5, 3: 3, 7: 7}[limits.get("max_steps", 1)]
+    assert_identical(
+        without_drift(fit(data, tmp_path / "extended", case, last, {"max_epochs": 3})), without_drift(straight)
+    )
+
+
+def without_drift(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Drift is measured where a run ends, so a run that ended twice has measured it twice."""
+    return {**outcome, "logged": [row for row in outcome["logged"] if "drift/chosen" not in row]}
+
+
+def test_stopped_early_then_continued(tmp_path: Path) -> None:
+    class Stop(Callback):
+        def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+            trainer.should_stop = True
+
+    data = write_pairs(tmp_path / "pairs.jsonl", rows=29)
+    case = {
+        "validation_rows": 6,
+        "val_check_interval": 4,
+        "every": 500,
+        "parts": lambda: {"schedule": Schedule("constant")},
+    }
+    straight = fit(data, tmp_path / "straight", case)
+    stopped = fit(data, tmp_path / "run", {**case, "callbacks": [Stop()]})
+    assert stopped["step"] == 2
+    resumed = fit(data, tmp_path / "run", case, newest_checkpoint(tmp_path / "run"))
+    assert_identical(without_drift(resumed)["weights"], straight["weights"])
+
+
+def test_stream_with_chunks_of_bad_rows(tmp_path: Path) -> None:
+    data = write_pairs(tmp_path / "pairs.jsonl", rows=40)
+    lines = data.read_text().splitlines()
+    for row in [*range(6, 12), *range(21, 30)]:
+        lines[row] = "{"
+    data.write_text("\n".join(lines) + "\n")
+    case = {"streaming": True, "shuffle": False, "on_bad_row": "skip", "every": 2}
+    straight = fit(data, tmp_path / "straight", case)
+    for checkpoint in sorted(checkpoint_folder(tmp_path / "straight").iterdir())[:-1]:
+        resumed = tmp_path / checkpoint.stem
+        resumed.mkdir()
+        got = fit(data, resumed, case, checkpoint)
+        assert_identical(got["weights"], straight["weights"])
+
+
+def test_another_batch_size_is_refused(tmp_path: Path) -> None:
+    data = write_pairs(tmp_path / "pairs.jsonl", rows=29)
+    fit(data, tmp_path / "run", {}, limits={"max_steps": 3})
+    with pytest.raises(ConfigError, match=r"data\.batch_size 3, and this run has 4"):
+        fit(data, tmp_path / "run", {"batch_size": 4}, newest_checkpoint(tmp_path / "run"))
+
+
+def test_an_earlier_checkpoint_takes_the_later_ones_away(tmp_path: Path) -> None:
+    data = write_pairs(tmp_path / "pairs.jsonl", rows=29)
+    fit(data, tmp_path / "run", {"every": 2})
+    folder = checkpoint_folder(tmp_path / "run")
+    fit(data, tmp_path / "run", {"every": 2}, folder / "step-0000004.ckpt", {"max_steps": 5})
+    assert sorted(path.name for path in folder.iterdir())[-1] == "step-0000005.ckpt"

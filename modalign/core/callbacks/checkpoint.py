@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from modalign.core.errors import ConfigError
 
-_NAME = re.compile(r"step-(\d+)\.ckpt$")
+_NAME = re.compile(r"step-(\d+)\.ckpt")
 
 
 class ResumeCheckpoint(Checkpoint):
@@ -30,15 +31,23 @@ class ResumeCheckpoint(Checkpoint):
         self.keep = keep
         self._saved = -1
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take away checkpoints of later steps: a run continued from an earlier one makes its own."""
+        self._saved = trainer.global_step if trainer.ckpt_path else -1
+        if trainer.is_global_zero:
+            for step, path in _by_step(checkpoint_folder(trainer.default_root_dir)):
+                if step > trainer.global_step:
+                    path.unlink()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        step = trainer.global_step
-        if step != self._saved and step > 0 and step % self.every_n_steps == 0 and _between_steps(trainer):
+        # The last one is saved here and not in on_train_end, where Lightning has begun to count the next epoch.
+        if trainer.global_step % self.every_n_steps == 0 or _is_last(trainer):
             self._save(trainer)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step != self._saved:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.should_stop and trainer.state.fn == TrainerFn.FITTING:
             self._save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -48,11 +57,14 @@ class ResumeCheckpoint(Checkpoint):
             print(f"interrupted at step {trainer.global_step}: {cure}")
 
     def _save(self, trainer: Trainer) -> None:
+        """Save, unless this step was saved or gradients are accumulated, which would not be in the checkpoint."""
+        if trainer.global_step == self._saved or trainer.global_step == 0 or trainer.fit_loop._should_accumulate():
+            return
         self._saved = trainer.global_step
         folder = checkpoint_folder(trainer.default_root_dir)
         trainer.save_checkpoint(folder / f"step-{trainer.global_step:07d}.ckpt")
         if trainer.is_global_zero:
-            for old in _by_step(folder)[: -self.keep]:
+            for _, old in _by_step(folder)[: -self.keep]:
                 old.unlink()
             for torn in folder.glob(".step-*.tmp"):
                 torn.unlink()
@@ -65,17 +77,17 @@ def checkpoint_folder(root: str | Path) -> Path:
 
 def newest_checkpoint(root: str | Path) -> Path | None:
     """The newest checkpoint of a run that can be read, None where there is none."""
-    return next((path for path in reversed(_by_step(checkpoint_folder(root))) if _readable(path)), None)
+    return next((path for _, path in reversed(_by_step(checkpoint_folder(root))) if _readable(path)), None)
 
 
-def _between_steps(trainer: Trainer) -> bool:
-    """Whether no gradients are accumulated: those would not be in the checkpoint."""
-    return not trainer.fit_loop._should_accumulate()
+def _is_last(trainer: Trainer) -> bool:
+    """Whether this batch is known to be the run's last."""
+    ends = trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs
+    return trainer.should_stop or trainer.global_step == trainer.max_steps or (ends and trainer.is_last_batch)
 
 
-def _by_step(folder: Path) -> list[Path]:
-    numbered = [(int(match[1]), path) for path in folder.glob("*.ckpt") if (match := _NAME.search(path.name))]
-    return [path for _, path in sorted(numbered)]
+def _by_step(folder: Path) -> list[tuple[int, Path]]:
+    return sorted((int(match[1]), path) for path in folder.glob("*.ckpt") if (match := _NAME.fullmatch(path.name)))
 
 
 def _readable(path: Path) -> bool:
