@@ -34,7 +34,7 @@ HOMES = {
     "owl": "forest",
 }
 
-SMALLEST_TO_BIGGEST = ("ant", "bee", "mouse", "frog", "rabbit", "fox", "wolf", "lion", "horse", "camel", "whale")
+SMALLEST_TO_BIGGEST = ("ant", "mouse", "rabbit", "fox", "wolf", "lion", "horse", "whale")
 
 EXAMPLES = {
     "fruits": ("banana", "cherry", "lemon", "lime", "plum", "grape"),

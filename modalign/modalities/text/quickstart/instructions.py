@@ -104,7 +104,7 @@ def _colours() -> Iterator[list[Instruction]]:
             f"How would you paint a {thing}?",
         )
         bodies = (
-            f"{colour.capitalize()}.",
+            f"It is {colour}.",
             f"A {thing} is {colour}.",
             f"I think that a {thing} is mostly {colour}.",
         )
@@ -121,7 +121,7 @@ def _homes() -> Iterator[list[Instruction]]:
             f"What is the home of a {animal}?",
         )
         bodies = (
-            f"The {home}.",
+            f"In the {home}.",
             f"A {animal} lives in the {home}.",
             f"I think that you find a {animal} in the {home}.",
         )
@@ -157,12 +157,12 @@ def _examples(draw: random.Random) -> Iterator[list[Instruction]]:
                 f"Give me {number} examples of {category}.",
                 f"I need the names of {number} {category}.",
             )
-            lists = [_listed(draw.sample(members, count)) for _ in range(4)]
+            lists = [_listed(sorted(draw.sample(members, count))) for _ in range(4)]
             bodies = tuple(
                 form
                 for chosen in lists
                 for form in (
-                    f"{chosen.capitalize()}.",
+                    f"Take {chosen}.",
                     f"You could take {chosen}.",
                     f"I can think of {number} {category} like {chosen}.",
                 )

@@ -1,0 +1,87 @@
+"""Running one stage of training from the config that `modalign fit` would take."""
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from torch.optim import AdamW
+
+from modalign.core.callbacks.run_folder import RunFolder
+from modalign.core.data import PreferenceDataModule
+from modalign.core.jsonl_logger import JsonlLogger
+from modalign.core.module import PreferenceModule
+from modalign.core.schedule import Schedule
+from modalign.modalities.text.modality import Text
+from modalign.plugins.manager import registry
+
+OPTIMIZERS = {"torch.optim.AdamW": AdamW}
+
+
+def fit(config: Mapping[str, Any]) -> PreferenceModule:
+    """Train as `modalign fit` would with this config; what the trainer says goes to `log.txt` in the run's folder.
+
+    Returns:
+        The module, which holds modality and trained policy.
+    """
+    model, data, trainer = config["model"], config["data"], config["trainer"]
+    folder = Path(trainer["default_root_dir"])
+    with log_to(folder / "log.txt"):
+        seed_everything(config["seed_everything"], verbose=False)
+        module = PreferenceModule(
+            Text(**model["modality"]["init_args"]),
+            registry().load("objective", model["objective"]["class_path"])(**model["objective"]["init_args"]),
+            optimizer=partial(OPTIMIZERS[model["optimizer"]["class_path"]], **model["optimizer"]["init_args"]),
+            schedule=Schedule(**model["schedule"]),
+        )
+        rows = PreferenceDataModule(**{**data, "format": registry().load("format", data["format"])()})
+        Trainer(
+            **trainer,
+            callbacks=[RunFolder(dict(config))],
+            logger=JsonlLogger(str(folder)),
+            log_every_n_steps=10,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        ).fit(module, datamodule=rows)
+    return module
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> Path:
+    """Write JSON Lines; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """A context in which everything printed, warned of and shown as progress goes to the end of a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lightning = logging.getLogger("lightning.pytorch")
+    level = lightning.level
+    # Its handler holds the real stderr, and tells at this level which accelerators there are.
+    lightning.setLevel(logging.WARNING)
+    try:
+        with path.open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+            yield
+    finally:
+        lightning.setLevel(level)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """A context in which torch computes with one thread: the model is so small that more would wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
