@@ -44,8 +44,7 @@ def fit(
         logger=JsonlLogger(str(root)),
         log_every_n_steps=2,
         default_root_dir=root,
-        callbacks=[ResumeCheckpoint(every_n_steps=case.get("every", 3), keep=99), DriftLog(batches=2)]
-        + case.get("callbacks", []),
+        callbacks=[*case.get("callbacks", []), ResumeCheckpoint(case.get("every", 3), keep=99), DriftLog(batches=2)],
         plugins=[AtomicCheckpointIO()],
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -65,6 +64,7 @@ CASES: dict[str, dict[str, Any]] = {
     "stream with workers": {"streaming": True, "shuffle_buffer": 7, "workers": 2},
     "validation in mid-epoch": {"validation_rows": 6, "val_check_interval": 4},
     "checkpoint at the end of an epoch": {"every": 5},
+    "checkpoint at the end of a stream's epoch": {"streaming": True, "shuffle_buffer": 7, "every": 5},
 }
 
 

@@ -50,6 +50,14 @@ class ResumeCheckpoint(Checkpoint):
         if trainer.should_stop and trainer.state.fn == TrainerFn.FITTING:
             self._save(trainer)
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Where an epoch of unknown length is over, have Lightning count the next one's batches from 0 again."""
+        if trainer.is_last_batch and trainer.num_training_batches == float("inf"):
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+            # On loading, it completes the batch that was under way, and puts the other counts where that one stands.
+            under_way = progress["total"]["completed"] < progress["total"]["processed"]
+            progress["current"] = {"ready": 0, "started": 0, "processed": 0, "completed": -1 if under_way else 0}
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
             newest = newest_checkpoint(trainer.default_root_dir)
