@@ -80,6 +80,11 @@ class PreferenceDataModule(LightningDataModule):
             raise ConfigError(
                 "data.validation_rows cannot be held out of a stream.", "Give a data.validation file instead."
             )
+        if validation and validation_rows:
+            raise ConfigError(
+                f"data.validation is given, and data.validation_rows is {validation_rows}.",
+                "Validation data is read or held out: set data.validation_rows: 0, or leave data.validation out.",
+            )
         self.format = format
         self.paths = {"train": _listed(train), "validation": _listed(validation), "test": _listed(test)}
         self.splits = {"train": split, "validation": validation_split, "test": validation_split}
@@ -105,11 +110,12 @@ class PreferenceDataModule(LightningDataModule):
         Raises:
             ConfigError: The objective needs more than one row a batch.
         """
-        if objective.couples_batch and self.batch_size < 2:
-            raise ConfigError(
-                f"{type(objective).__name__} estimates a mean over its batch, and data.batch_size is 1.",
-                "Give at least 2; gradient accumulation does not count.",
-            )
+        for name in ("batch_size", "validation_batch_size") if objective.couples_batch else ():
+            if getattr(self, name) < 2:
+                raise ConfigError(
+                    f"{type(objective).__name__} estimates a mean over its batch, and data.{name} is 1.",
+                    "Give at least 2; gradient accumulation does not count.",
+                )
         self._modality = modality
         self._objective = objective
 

@@ -52,8 +52,9 @@ class JsonlLogger(Logger):
 
 
 def _step_of(line: str) -> float:
-    """The step a line was logged at; a line torn by a kill counts as after everything."""
+    """The step a line was logged at; one torn by a kill, or of an interval cut short, counts as after everything."""
     try:
-        return float(json.loads(line)["step"])
+        row = json.loads(line)
+        return float("inf") if "partial" in row else float(row["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")

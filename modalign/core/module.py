@@ -71,6 +71,8 @@ class PreferenceModule(LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self._optimizer([p for p in self.parameters() if p.requires_grad])
+        if all(group["lr"] == 0 for group in optimizer.param_groups):
+            raise ConfigError("The learning rate is 0, so nothing would be trained.", "Set model.optimizer.lr.")
         steps = float(self.trainer.estimated_stepping_batches) if self._schedule.needs_length else float("inf")
         scheduler = self._schedule.build(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -1,10 +1,12 @@
 """Every option that has state resumes exactly: streams, moving references, running means, validation in mid-epoch."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.multiprocessing as mp
 from lightning.pytorch import Callback, Trainer, seed_everything
 
 from modalign import PreferenceDataModule, PreferenceModule
@@ -22,7 +24,12 @@ from tests.toy import Letters, Pairs, write_pairs
 
 
 def fit(
-    data: Path, root: Path, case: dict[str, Any], resume: Path | None = None, limits: dict[str, int] | None = None
+    data: Path,
+    root: Path,
+    case: dict[str, Any],
+    resume: Path | None = None,
+    limits: dict[str, int] | None = None,
+    devices: int = 1,
 ) -> dict[str, Any]:
     seed_everything(11, verbose=False)
     parts = case.get("parts", dict)()
@@ -39,6 +46,8 @@ def fit(
     trainer = Trainer(
         **limits,
         accelerator="cpu",
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
         accumulate_grad_batches=2,
         val_check_interval=case.get("val_check_interval"),
         logger=JsonlLogger(str(root)),
@@ -109,7 +118,8 @@ def test_a_finished_run_can_be_extended(tmp_path: Path, name: str, limits: dict[
 
 def without_drift(outcome: dict[str, Any]) -> dict[str, Any]:
     """Drift is measured where a run ends, so a run that ended twice has measured it twice."""
-    return {**outcome, "logged": [row for row in outcome["logged"] if "drift/chosen" not in row]}
+    kept = [row for row in outcome["logged"] if "drift/chosen" not in row and "partial" not in row]
+    return {**outcome, "logged": kept}
 
 
 def test_stopped_early_then_continued(tmp_path: Path) -> None:
@@ -159,3 +169,24 @@ def test_an_earlier_checkpoint_takes_the_later_ones_away(tmp_path: Path) -> None
     folder = checkpoint_folder(tmp_path / "run")
     fit(data, tmp_path / "run", {"every": 2}, folder / "step-0000004.ckpt", {"max_steps": 5})
     assert sorted(path.name for path in folder.iterdir())[-1] == "step-0000005.ckpt"
+
+
+def _rank(rank: int, data: Path, root: Path, resume: Path | None, port: int) -> None:
+    os.environ.update(
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2", RANK=str(rank), LOCAL_RANK=str(rank)
+    )
+    torch.set_num_threads(1)
+    fit(data, root, {"validation_rows": 6, "batch_size": 2}, resume, devices=2)
+
+
+def test_two_ranks_resume(tmp_path: Path) -> None:
+    """Metrics and drift are those of all ranks, also in the checkpoint."""
+    data = write_pairs(tmp_path / "pairs.jsonl", rows=29)
+    straight, resumed = tmp_path / "straight", tmp_path / "resumed"
+    port = 23500 + hash(tmp_path) % 2000
+    mp.start_processes(_rank, (data, straight, None, port), nprocs=2, start_method="fork")
+    first = sorted(checkpoint_folder(straight).iterdir())[0]
+    resumed.mkdir()
+    (resumed / "metrics.jsonl").write_bytes((straight / "metrics.jsonl").read_bytes())
+    mp.start_processes(_rank, (data, resumed, first, port + 1), nprocs=2, start_method="fork")
+    assert_identical(outcome(resumed), outcome(straight))

@@ -1,5 +1,7 @@
 """Likelihood displacement: how far log-probabilities have moved since step 0."""
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -29,7 +31,7 @@ class DriftLog(Callback):
         if batches < 1:
             raise ConfigError(f"DriftLog: batches is {batches}.", "Give at least 1.")
         self.batches = batches
-        self._start: list[Tensor] = []
+        self._start: dict[str, dict[str, float]] = {}
         self._logged_at = -1
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -38,7 +40,13 @@ class DriftLog(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._start:
-            self._start = [logps.cpu() for _, logps in self._measure(trainer, pl_module)]
+            self._start = _over_ranks(
+                {
+                    key: row
+                    for batch, logps, keys in self._measure(trainer, pl_module)
+                    for key, row in zip(keys, _rows(batch, logps), strict=True)
+                }
+            )
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._start and not trainer.sanity_checking:
@@ -57,33 +65,54 @@ class DriftLog(Callback):
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._logged_at = trainer.global_step
         meter = Meter()
-        for (batch, logps), before in zip(self._measure(trainer, pl_module), self._start, strict=True):
-            meter.add(_changes(batch, logps - before.to(logps.device)), batch.weight)
+        for batch, logps, keys in self._measure(trainer, pl_module):
+            meter.add(self._changes(batch, logps, keys), batch.weight)
         means = meter.means()
         for logger in trainer.loggers:
             logger.log_metrics(means, step=trainer.global_step)
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in means.items()})
 
     @torch.no_grad()
-    def _measure(self, trainer: Trainer, pl_module: LightningModule) -> list[tuple[PreferenceBatch, Tensor]]:
-        measured = []
+    def _measure(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> Iterator[tuple[PreferenceBatch, Tensor, list[str]]]:
+        """The probe's batches, their log-probabilities now, and a key for each row."""
         training = pl_module.policy.training
         pl_module.policy.eval()
+        seen = 0
         for batch in trainer.datamodule.probe_batches(self.batches):
             there = batch.to(pl_module.device)
             with trainer.precision_plugin.forward_context():
                 likelihood = pl_module.modality.likelihood(pl_module.policy, there, pl_module.objective.needs)
-            measured.append((there, likelihood.logps))
+            yield there, likelihood.logps, [f"{trainer.global_rank}:{seen + row}" for row in range(len(batch))]
+            seen += len(batch)
         pl_module.policy.train(training)
-        return measured
 
-
-def _changes(batch: PreferenceBatch, change: Tensor) -> dict[str, Metric]:
-    metrics = {}
-    for role in ROLES:
-        if role in batch.roles:
+    def _changes(self, batch: PreferenceBatch, logps: Tensor, keys: list[str]) -> dict[str, Metric]:
+        metrics = {}
+        for role in (role for role in ROLES if role in batch.roles):
             column = batch.column(role)
-            metrics[f"drift/{role}"] = Metric(change[:, column], batch.mask[:, column])
+            before = [self._start.get(key, {}).get(role, math.nan) for key in keys]
+            change = logps[:, column] - torch.tensor(before, device=logps.device)
+            known = batch.mask[:, column] & ~change.isnan()
+            metrics[f"drift/{role}"] = Metric(change, known)
             if role == CHOSEN:
-                metrics["drift/chosen_fell"] = Metric((change[:, column] < 0).float(), batch.mask[:, column])
-    return metrics
+                metrics["drift/chosen_fell"] = Metric((change < 0).float(), known)
+        return metrics
+
+
+def _rows(batch: PreferenceBatch, logps: Tensor) -> list[dict[str, float]]:
+    roles = [(role, batch.column(role)) for role in ROLES if role in batch.roles]
+    return [
+        {role: logps[row, column].item() for role, column in roles if batch.mask[row, column]}
+        for row in range(len(batch))
+    ]
+
+
+def _over_ranks(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Every rank's rows on every rank, so that a checkpoint holds them all."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return rows
+    gathered: list[dict[str, dict[str, float]]] = [{} for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(gathered, rows)
+    return {key: row for of_rank in gathered for key, row in of_rank.items()}

@@ -32,22 +32,28 @@ class Meter:
 
         On several ranks all must call it.
         """
-        sums, self._sums = self._sums, {}
-        names = _on_any_rank(sorted(sums))
-        if not names:
-            return {}
-        device = next(iter(sums.values())).device if sums else torch.device("cpu")
-        nothing = torch.zeros(2, dtype=torch.float64, device=device)
-        table = torch.stack([sums.get(name, nothing) for name in names])
-        if _distributed():
-            torch.distributed.all_reduce(table)
-        return {name: total / weight for name, (total, weight) in zip(names, table.tolist(), strict=True) if weight}
+        totals = {name: pair.tolist() for name, pair in self._over_ranks().items()}
+        self._sums = {}
+        return {name: total / weight for name, (total, weight) in totals.items() if weight}
 
     def state_dict(self) -> dict[str, Tensor]:
-        return dict(self._sums)
+        """What was counted on all ranks. On several ranks all must call it."""
+        return self._over_ranks()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self._sums = dict(state)
+        """Go on from a state, which holds all ranks' counts and is therefore taken over by one of them."""
+        self._sums = dict(state) if not _distributed() or torch.distributed.get_rank() == 0 else {}
+
+    def _over_ranks(self) -> dict[str, Tensor]:
+        names = _on_any_rank(sorted(self._sums))
+        if not names:
+            return {}
+        device = next(iter(self._sums.values())).device if self._sums else torch.device("cpu")
+        nothing = torch.zeros(2, dtype=torch.float64, device=device)
+        table = torch.stack([self._sums.get(name, nothing) for name in names])
+        if _distributed():
+            torch.distributed.all_reduce(table)
+        return dict(zip(names, table, strict=True))
 
 
 def _distributed() -> bool:

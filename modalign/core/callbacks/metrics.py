@@ -53,12 +53,21 @@ class MetricsLog(Callback):
         self._count(self._meter, outputs["output"], batch)
         self._throughput.count(int((batch.weight > 0).sum()), float(batch.sizes.sum()))
         step = trainer.global_step
-        if step != self._stepped and step % trainer.log_every_n_steps == 0:
-            means = {**self._means(self._meter), "learning_rate": self._learning_rate, "epoch": trainer.current_epoch}
-            self.latest = {**means, "step": step}
-            for logger in trainer.loggers:
-                logger.log_metrics({**means, **self._throughput.rates(trainer.world_size)}, step=step)
+        every = trainer.log_every_n_steps
+        if step != self._stepped and every and step % every == 0:
+            self._log_training(trainer, step)
         self._stepped = step
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the steps since the last log; a run continued from here takes this row back."""
+        if trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps:
+            self._log_training(trainer, trainer.global_step, partial=1)
+
+    def _log_training(self, trainer: Trainer, step: int, **marks: int) -> None:
+        means = {**self._means(self._meter), "learning_rate": self._learning_rate, "epoch": trainer.current_epoch}
+        self.latest = {**means, "step": step}
+        for logger in trainer.loggers:
+            logger.log_metrics({**means, **self._throughput.rates(trainer.world_size), **marks}, step=step)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._throughput.resume()
@@ -112,6 +121,8 @@ class MetricsLog(Callback):
 
     def _means(self, meter: Meter) -> dict[str, float]:
         means = meter.means()
+        if not means:
+            return {}
         parts = [means.pop(f"term/{number}") for number in range(len(self._coefficients))]
         return {"loss": sum(c * part for c, part in zip(self._coefficients, parts, strict=True)), **means}
 

@@ -55,11 +55,18 @@ class Tripwires(Callback):
         self._before = None
         self._still = 0 if self._moved else self._still + 1
         if self._still >= STILL_STEPS:
-            raise UserError(
-                f"No parameter has moved in {STILL_STEPS} optimiser steps.",
-                "All gradients are zero, or the steps are too small for the weights' precision: raise the learning "
-                "rate, or train in float32 or bf16-mixed.",
-            )
+            raise self._stuck()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._still:
+            raise self._stuck()
+
+    def _stuck(self) -> UserError:
+        return UserError(
+            f"No parameter has moved in {self._still} optimiser steps.",
+            "All gradients are zero, or the steps are too small for the weights' precision: raise the learning rate, "
+            "or train in float32 or bf16-mixed.",
+        )
 
 
 def check_trainable(policy: nn.Module) -> None:
@@ -85,5 +92,11 @@ def not_finite(loss: Tensor, output: ObjectiveOutput, batch: PreferenceBatch, tr
 
 
 def _drops(policy: nn.Module) -> bool:
-    """Whether dropout makes two passes of the policy differ."""
-    return any(isinstance(m, nn.Dropout) and m.p > 0 and m.training for m in policy.modules())
+    """Whether dropout makes two passes of the policy differ: by a module, or by a probability a module passes on."""
+    return any(
+        isinstance(value, float) and value > 0
+        for module in policy.modules()
+        if module.training
+        for name, value in vars(module).items()
+        if "dropout" in name or (isinstance(module, nn.Dropout) and name == "p")
+    )
