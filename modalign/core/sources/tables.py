@@ -1,6 +1,6 @@
 """Parquet, Arrow, saved data sets and the hub: what the `datasets` library reads. Rows stay on disk, memory-mapped."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from modalign.core.errors import RowError, UserError, did_you_mean
 from modalign.core.sources.base import NumberedRow, RowSource
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, IterableDataset
 
 _ROW_CURE = "Mend or remove the row; a media file that it names may be missing or damaged."
 
@@ -118,9 +118,11 @@ def _load_hub(name: str, split: str, config_name: str | None, streaming: bool) -
         return load_dataset(name, config_name, split=split, streaming=streaming)
 
 
-def _stream(name: str, dataset: Iterable[dict[str, Any]]) -> Iterator[NumberedRow]:
+def _stream(name: str, dataset: "IterableDataset") -> Iterator[NumberedRow]:
     with _as_user_error(f"{name} cannot be read further", "Check the network, or read it without streaming."):
-        yield from enumerate(dataset)
+        # Iterating the data set itself would deal its files out to the data workers; each of them has to see every row.
+        for number, columns in enumerate(dataset.iter(batch_size=1)):
+            yield number, {name: values[0] for name, values in columns.items()}
 
 
 @contextmanager
