@@ -13,11 +13,11 @@ from modalign.core.sources.delimited import Delimited, stream_delimited
 from modalign.core.sources.folder import Folder
 from modalign.core.sources.json_array import open_json
 from modalign.core.sources.jsonl import JsonLines, stream_json_lines
+from modalign.core.sources.splits import STANDARD_SPLITS, check_standard_split
 
 KINDS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow")
 PACKABLE = (".jsonl", ".json", ".csv", ".tsv")
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_SPLITS = {"train": "train", "test": "test"} | dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
 
 
 def open_rows(path_or_id: str | Path, split: str = "train", config_name: str | None = None) -> RowSource:
@@ -26,16 +26,18 @@ def open_rows(path_or_id: str | Path, split: str = "train", config_name: str | N
     Args:
         path_or_id: A file (.jsonl, .json, .csv, .tsv, each also with .gz; .parquet, .arrow), a folder of files of one
             kind, a folder written by `save_to_disk`, or the id of a data set on the hub.
-        split: Which split, of data that has several: a hub data set, or a folder whose files are named by split.
+        split: Which split, of data that has several: a hub data set, or a folder whose files are named by split. Other
+            local data has none; it may be asked for train, validation or test, and gives all its rows.
         config_name: Which configuration of a hub data set.
 
     Raises:
-        UserError: There is no such data, or it cannot be read.
+        UserError: There is no such data or no such split of it, or it cannot be read.
     """
     path = _local(path_or_id, config_name)
     if path is None:
         return tables.open_hub(str(path_or_id), split, config_name)
     if path.is_file():
+        check_standard_split(path, split)
         return _open_file(path)
     if tables.is_saved(path):
         return tables.open_saved(path, split)
@@ -54,6 +56,7 @@ def stream_rows(path_or_id: str | Path, split: str = "train", config_name: str |
     if path is None:
         return tables.stream_hub(str(path_or_id), split, config_name)
     if path.is_file():
+        check_standard_split(path, split)
         return _stream_file(path)
     if tables.is_saved(path):
         return tables.open_saved(path, split).rows()
@@ -152,15 +155,16 @@ def _files_in(folder: Path, split: str) -> list[Path]:
 
 
 def _of_split(folder: Path, files: list[Path], split: str) -> list[Path]:
-    splits = [_SPLITS.get(re.split(r"[._-]", file.name)[0], "") for file in files]
+    splits = [STANDARD_SPLITS.get(re.split(r"[._-]", file.name)[0], "") for file in files]
     if not any(splits):
+        check_standard_split(folder, split)
         return files
     if not all(splits):
         nameless = files[splits.index("")].name
         raise UserError(
             f"Some files of {folder} are named by split, and {nameless} is not.", "Give the files one by one."
         )
-    wanted = [file for file, name in zip(files, splits, strict=True) if name == _SPLITS.get(split, split)]
+    wanted = [file for file, name in zip(files, splits, strict=True) if name == STANDARD_SPLITS.get(split, split)]
     if not wanted:
         there = ", ".join(sorted(set(splits)))
         raise UserError(f"{folder} has no files of the split {split!r}.", f"Its files are of the splits: {there}.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from modalign.core.errors import RowError, UserError, did_you_mean
 from modalign.core.sources.base import NumberedRow, RowSource
+from modalign.core.sources.splits import check_standard_split
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -75,6 +76,8 @@ def open_saved(folder: Path, split: str) -> RowSource:
         if split not in saved:
             raise UserError(f"{folder} has no split {split!r}.", did_you_mean(split, saved))
         saved = saved[split]
+    else:
+        check_standard_split(folder, split)
     return Table(str(folder), saved)
 
 

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from datasets import Dataset
 
 from modalign.core.errors import ConfigError, RowError, UserError
 from modalign.core.sources import data_files, open_rows, stream_rows
@@ -95,3 +96,14 @@ def test_folders_without_data_or_with_several_kinds_are_refused(tmp_path):
     (tmp_path / "b.csv").write_text("n\n2\n")
     with pytest.raises(UserError, match="several kinds"):
         open_rows(tmp_path)
+
+
+def test_a_split_of_data_without_splits_is_refused(tmp_path):
+    file = write(tmp_path / "rows" / "a.jsonl", 1, 2)
+    Dataset.from_list([{"n": 1}, {"n": 2}]).save_to_disk(tmp_path / "saved")
+    for path in (file, tmp_path / "rows", tmp_path / "saved"):
+        for read in (lambda path, split: open_rows(path, split).rows(), stream_rows):
+            assert all(numbers(read(path, split)) == [1, 2] for split in ("train", "validation", "test", "dev"))
+            with pytest.raises(UserError, match=r"has no splits, and the split 'tset'") as caught:
+                read(path, "tset")
+            assert "'test'" in caught.value.cure
