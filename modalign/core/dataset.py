@@ -20,8 +20,8 @@ from modalign.core.sources import RowSource
 class ComparisonDataset(Dataset[Example]):
     """The usable comparisons of some sources, in their order.
 
-    Every row is parsed and encoded once at construction, so that bad data is told before training starts. Memory holds
-    where each comparison is, not what.
+    Every row is parsed and encoded once at construction, so that bad data is told before training starts; a terminal
+    shows a bar meanwhile. Memory holds where each comparison is, not what.
 
     Args:
         sources: Where the rows are.
@@ -31,7 +31,6 @@ class ComparisonDataset(Dataset[Example]):
         extra_roles: Cells that the objective wants beside the data's own. A `mismatched` cell holds the response to
             the latest other prompt before it in its source; the first rows, which have none, get the last one's.
         max_rows: Look at the first rows only.
-        progress: Show a progress bar meanwhile.
 
     Attributes:
         report: What became of each row.
@@ -52,7 +51,6 @@ class ComparisonDataset(Dataset[Example]):
         on_bad_row: Literal["error", "skip"] = "error",
         extra_roles: Sequence[str] = (),
         max_rows: int | None = None,
-        progress: bool = False,
     ) -> None:
         if not sources:
             raise UserError("There is nothing to read.", "Name a file, a folder or a hub id.")
@@ -66,7 +64,7 @@ class ComparisonDataset(Dataset[Example]):
         self.modality = modality
         self.extra_roles = tuple(extra_roles)
         scan = Scan(self.sources, self.formats, modality, self.extra_roles, max_rows)
-        scan.run(progress)
+        scan.run()
         self.report = scan.report
         read = sum(source.read for source in scan.report.sources)
         if scan.errors and on_bad_row == "error":

@@ -1,10 +1,13 @@
 """One look at every row before training: which comparisons can be used, and what is wrong with the others."""
 
+import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
+
+from lightning.pytorch.utilities import rank_zero_only
 
 from modalign.core.batch import CANDIDATE, MISMATCHED, Comparison, Example
 from modalign.core.content import content_hash
@@ -14,6 +17,8 @@ from modalign.core.extra_cells import Answered, LatestOther, Place, add_cells
 from modalign.core.format import Format
 from modalign.core.modality import Modality
 from modalign.core.sources import RowSource
+
+ROWS_WITHOUT_BAR = 2000
 
 
 @dataclass
@@ -87,7 +92,7 @@ class Scan:
         self._others = LatestOther()
         self._counts = _shares(sources, max_rows)
 
-    def run(self, progress: bool = False) -> None:
+    def run(self) -> None:
         """Look at every row.
 
         Raises:
@@ -99,7 +104,7 @@ class Scan:
             self.report.sources.append(report)
             if MISMATCHED in self._extra_roles and count:
                 self._others = self._last_prompts(number, count)
-            for index in _tracked(range(count), source.name, progress):
+            for index in _tracked(range(count), source.name):
                 try:
                     self._look_at(number, index, report)
                 except Exception as error:
@@ -198,9 +203,11 @@ def _shares(sources: Sequence[RowSource], max_rows: int | None) -> list[int]:
     return [max(0, min(length, max_rows - start)) for length, start in zip(lengths, before, strict=False)]
 
 
-def _tracked(indices: range, name: str, progress: bool) -> Iterable[int]:
-    if not progress:
+def _tracked(indices: range, name: str) -> Iterable[int]:
+    """The same, with a bar on a terminal for what takes a while."""
+    if len(indices) <= ROWS_WITHOUT_BAR or not sys.stderr.isatty() or rank_zero_only.rank:
         return indices
+    from rich.console import Console
     from rich.progress import track
 
-    return track(indices, f"Reading {name}")
+    return track(indices, f"Reading {name}", console=Console(stderr=True))

@@ -1,3 +1,4 @@
+import io
 import json
 import multiprocessing
 import pickle
@@ -253,13 +254,6 @@ def test_a_pickled_data_set_reads_the_same(tmp_path):
         assert pool.map(dataset.__getitem__, [0, 1, 2] * 20) == expected * 20
 
 
-def test_reading_shows_progress_when_asked(tmp_path, capsys):
-    build(pairs(tmp_path / "a.jsonl", "p", "q"))
-    assert capsys.readouterr().out == ""
-    build(pairs(tmp_path / "a.jsonl", "p", "q"), progress=True)
-    assert "Reading" in capsys.readouterr().out
-
-
 @given(st.lists(st.integers(0, 6), min_size=2, max_size=30), st.integers(0, 25), st.integers(0, 3))
 def test_a_hold_out_keeps_prompts_apart_and_depends_on_nothing_else(tmp_path_factory, prompts, rows, seed):
     dataset = build(pairs(tmp_path_factory.mktemp("data") / "a.jsonl", *(f"p{n}" for n in prompts)))
@@ -297,3 +291,17 @@ def test_the_real_harmless_split():
     assert source.truncated == long > 0
     kept, held_out = split_rows(dataset, 200, seed=0)
     assert (len(kept), len(held_out)) == (2108, 200)
+
+
+@pytest.mark.parametrize(("terminal", "rows", "shown"), [(True, 30, True), (True, 20, False), (False, 30, False)])
+def test_a_terminal_shows_a_bar_for_many_rows(tmp_path, monkeypatch, terminal, rows, shown):
+    class Screen(io.StringIO):
+        def isatty(self):
+            return terminal
+
+    monkeypatch.setattr("modalign.core.scan.ROWS_WITHOUT_BAR", 20)
+    monkeypatch.setattr("sys.stderr", screen := Screen())
+    monkeypatch.setenv("TERM", "xterm")
+    source = pairs(tmp_path / "a.jsonl", *map(str, range(rows)))
+    assert len(build(source)) == rows
+    assert ("Reading" in screen.getvalue()) == shown
