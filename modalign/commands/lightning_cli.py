@@ -10,9 +10,11 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from modalign.commands.config_files import ConfigFile
 from modalign.commands.console import warn
+from modalign.commands.messages import Message
 from modalign.commands.parser import ModalignParser
 from modalign.commands.parsing import prepare_parsing
 from modalign.commands.resume import resolve_checkpoint, tell_differences
+from modalign.commands.value_checks import bad_values
 from modalign.core.callbacks.checkpoint import ResumeCheckpoint
 from modalign.core.callbacks.drift import DriftLog
 from modalign.core.callbacks.export import Export
@@ -48,6 +50,7 @@ class ModalignCLI(LightningCLI):
     def __init__(self, command: str, args: Sequence[str], files: Sequence[ConfigFile] = (), build: bool = True) -> None:
         self._command = command
         self._build = build
+        self._starts_over = False
         prepare_parsing()
         context: dict[str, Any] = {"command": command, "files": files}
         super().__init__(
@@ -77,6 +80,8 @@ class ModalignCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         self.config = parser.parse_args(args)
+        for bad in bad_values(self.config[self._command]):
+            raise parser.refusal(Message(bad.key, bad.text), bad.cure)
         trainer = self.config[self._command].trainer
         endless = trainer.max_epochs is None and trainer.max_steps == -1 and trainer.max_time is None
         if self._command == "fit" and endless:  # Lightning would train for a thousand epochs
@@ -86,11 +91,14 @@ class ModalignCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Keep the user's options, where Lightning would silently put the checkpoint's in their place."""
         options = self.config[self._command]
-        path = resolve_checkpoint(options.ckpt_path, Path(options.trainer.default_root_dir), self._command)
+        root = Path(options.trainer.default_root_dir)
+        path = resolve_checkpoint(options.ckpt_path, root, self._command)
+        # `last` without a checkpoint starts the folder's own run afresh: a supervisor restarts with the same command.
+        self._starts_over = options.ckpt_path is not None and path is None
         options.ckpt_path = path
-        if path is not None and Path(path).is_file():
+        if path is not None:
             self._dump_config()
-            tell_differences(Path(path), self.config_dump)
+            tell_differences(Path(path), self.config_dump, self._command)
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Building ends here: mistakes in a config and failures of a run have different exit statuses."""
@@ -98,8 +106,9 @@ class ModalignCLI(LightningCLI):
     def run(self) -> None:
         """Run the command."""
         options = self.config[self._command]
-        if self._command == "fit" and options.ckpt_path is None:
-            refuse_second_run(Path(options.trainer.default_root_dir))
+        if self._command == "fit" and not self._starts_over:
+            checkpoint = Path(options.ckpt_path) if options.ckpt_path else None
+            refuse_second_run(Path(options.trainer.default_root_dir), checkpoint)
         try:
             super()._run_subcommand(self._command)
         except MisconfigurationException as error:

@@ -18,8 +18,10 @@ _NOISE = re.compile(
     r"Expected a path but .* either not accessible or invalid|Does not validate against any of the Union subtypes"
     r"|Subtypes: .*|Errors:|Given value type: .*|Subclass types expect one of:|- a class path \(str\)"
     r"|- a dict .*|Expected a <class 'NoneType'>.*"
+    r"|no tensor is called .*"  # where a number may also be a tensor, which no config can name
 )
 _CALLABLE = re.compile(r"Type typing\.Callable.* expects a function or a callable class: ")
+_NO_SPEC = re.compile(r"[Ee]xpected (?:an )?import path or a subclass spec, but got (?P<value>\w+)")
 _GOT = re.compile(r"\.? Got value: .*$")
 _SPEC = re.compile(r"\.? Got value: Namespace\(.*\)$")
 _WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false", "list": "a list"}
@@ -62,6 +64,8 @@ def readable(message: str) -> Message:
             given = given or match["value"] or ""
         elif _ABSTRACT.match(line):
             other.append("no class is named: give a registered name, or class_path with init_args")
+        elif match := _NO_SPEC.search(line):
+            other.append(f"expected the name of a class, or class_path with init_args, got {match['value']}")
         elif _NOISE.fullmatch(line):
             continue
         elif match := _TYPE.match(line):

@@ -52,11 +52,14 @@ class ModalignParser(LightningArgumentParser):
         if not self.exit_on_error:  # the parser of a class within a config; the one around it adds its own key
             prefix = f'Parser key "{found.key}":\n' if found.key else ""
             raise argparse.ArgumentError(None, f"{prefix}{found.text}") from ex
-        place = next((place for file in self.files if (place := file.place(found.key))), None)
-        text = f"{place}: {found}" if place else str(found)
         cure = f"`modalign {self.command} --help` lists every option"
         cure += ", `modalign recipes list` ready configs." if _REQUIRED.search(message) else "."
-        raise OptionError(text, cure, found.key) from ex
+        raise self.refusal(found, cure) from ex
+
+    def refusal(self, found: Message, cure: str) -> OptionError:
+        """The error about a key, with its place in a config file, where it has one."""
+        place = next((place for file in self.files if (place := file.place(found.key))), None)
+        return OptionError(f"{place}: {found}" if place else str(found), cure, found.key)
 
     def _explain(self, message: str, ex: Exception | None) -> Message:
         known = self._known(ex)

@@ -59,9 +59,64 @@ def test_a_file_that_is_no_checkpoint(run: Run, folder: Path) -> None:
     ran = run("fit", "--config", "run.yaml", "--ckpt_path", "x.ckpt")
     assert ran.status == 2
     assert "x.ckpt cannot be read as a checkpoint" in ran.err
+    assert "weights_only" not in ran.err
     torch.save({"state_dict": {}}, folder / "y.ckpt")
     assert "holds no config of modalign" in run("fit", "--config", "run.yaml", "--ckpt_path", "y.ckpt").err
     assert "did you mean 'x.ckpt'" in run("fit", "--config", "run.yaml", "--ckpt_path", "xx.ckpt").err
+
+
+FIXED = {
+    "--model.objective=ipo": "model.objective",
+    "--model.reference=frozen": "model.reference",
+    "--model.optimizer=SGD": "model.optimizer",
+    "--data.batch_size=2": "data.batch_size is 2, and the checkpoint was written with 4",
+    "--data.shuffle=false": "data.shuffle is False",
+    "--data.validation_rows=3": "data.validation_rows is 3",
+    "--data.train=other.jsonl": "data.train is 'other.jsonl'",
+    "--trainer.accumulate_grad_batches=2": "trainer.accumulate_grad_batches is 2",
+    "--seed_everything=7": "seed_everything is 7, and the checkpoint was written with 42",
+}
+
+
+def test_what_a_run_stands_on_cannot_change(run: Run, folder: Path) -> None:
+    assert run("fit", "--config", "run.yaml").status == 0
+    before = sorted(path.name for path in (folder / "run").rglob("*"))
+    for option, told in FIXED.items():
+        ran = run("fit", "--config", "run.yaml", option, "--ckpt_path", "last", "--trainer.max_epochs", "2")
+        assert ran.status == 2, option
+        assert told in ran.err
+        assert "Put the old values back" in ran.err
+    assert sorted(path.name for path in (folder / "run").rglob("*")) == before
+    listed = run("fit", "--config", "run.yaml", "--data.train=[pairs.jsonl]", "--ckpt_path", "last")
+    assert listed.status == 0, listed.err
+    other = ["--data.validation", "pairs.jsonl", "--seed_everything=7", "--data.shuffle=false"]
+    read = run("validate", "--config", "run.yaml", *other, "--ckpt_path", "last")
+    assert read.status == 0, read.err
+
+
+def test_a_checkpoint_does_not_overwrite_another_run(run: Run, folder: Path) -> None:
+    assert run("fit", "--config", "run.yaml").status == 0
+    assert run("fit", "--config", "run.yaml", "--trainer.default_root_dir", "other").status == 0
+    newest = str(newest_checkpoint(folder / "run"))
+    longer = ["fit", "--config", "run.yaml", "--trainer.max_epochs", "2", "--ckpt_path", newest]
+    ran = run(*longer, "--trainer.default_root_dir", "other")
+    assert ran.status == 1
+    assert "other holds a run already" in ran.err
+    assert "is not of it" in ran.err
+    assert not (folder / "other" / "config-resumed-1.yaml").exists()
+    assert run(*longer, "--trainer.default_root_dir", "new").status == 0
+    assert run(*longer).status == 0
+    assert (folder / "run" / "config-resumed-1.yaml").exists()
+
+
+def test_a_run_without_checkpoints_is_not_overwritten(run: Run, folder: Path) -> None:
+    short = ["fit", "--config", "run.yaml", "--trainer.enable_checkpointing", "false"]
+    assert run(*short).status == 0
+    ran = run(*short)
+    assert ran.status == 1
+    assert "holds a run already (config.yaml)" in ran.err
+    assert run(*short, "--ckpt_path", "last").status == 0
+    assert not (folder / "run" / "config-resumed-1.yaml").exists()
 
 
 def test_differences() -> None:

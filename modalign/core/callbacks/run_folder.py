@@ -32,23 +32,32 @@ class RunFolder(Callback):
         checkpoint["modalign"] = {"config": self.config}
 
 
-def refuse_second_run(root: Path) -> None:
-    """Keep a new run out of a folder that holds one.
+def refuse_second_run(root: Path, checkpoint: Path | None = None) -> None:
+    """Keep a run out of a folder that holds another.
+
+    Args:
+        root: The run's folder.
+        checkpoint: What the run continues from, if anything; a folder's own checkpoint continues its own run.
 
     Raises:
-        ConfigError: There is a checkpoint in it.
+        ConfigError: There is another run in the folder.
     """
-    there = newest_checkpoint(root)
+    if checkpoint is not None and root.resolve() in checkpoint.resolve().parents:
+        return
+    there = newest_checkpoint(root) or next((path for path in [root / "config.yaml"] if path.exists()), None)
     if there is not None:
+        other = f", and {checkpoint} is not of it" if checkpoint else ""
         raise ConfigError(
-            f"{root} holds a run already ({there.name}).",
+            f"{root} holds a run already ({there.name}){other}.",
             "Continue it with --ckpt_path last, choose another --trainer.default_root_dir, or remove the folder.",
         )
 
 
 def _free_name(root: Path) -> Path:
-    path, resumed = root / "config.yaml", 0
-    while path.exists():
-        resumed += 1
-        path = root / f"config-resumed-{resumed}.yaml"
+    """`config.yaml`, or where the folder's run is continued the next `config-resumed-N.yaml`."""
+    path, number = root / "config.yaml", 0
+    continued = newest_checkpoint(root) is not None
+    while continued and path.exists():
+        number += 1
+        path = root / f"config-resumed-{number}.yaml"
     return path
