@@ -49,9 +49,8 @@ def _tell(old: str, new: str, given: dict[str, Any], kept: dict[str, Any]) -> No
     dropped = {name: value for name, value in given.items() if name not in kept}
     parts = [f"keeps {_listed(kept)}"] if kept else []
     parts += [f"drops {_listed(dropped)}"] if dropped else []
-    parts = parts or ["has its own defaults"]
     message = f"{_leaf(old)} was changed to {_leaf(new)}, which {' and '.join(parts)}"
-    if message not in _told:
+    if parts and message not in _told:
         _told.add(message)
         warn(message)
 

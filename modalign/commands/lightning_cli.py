@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -113,6 +114,10 @@ class ModalignCLI(LightningCLI):
             super()._run_subcommand(self._command)
         except MisconfigurationException as error:
             raise ConfigError(str(error)) from error
+        except SystemExit as stopped:  # what Lightning makes of an interrupt
+            if isinstance(stopped.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from stopped
+            raise
 
     def instantiate_classes(self) -> None:
         if not self._build:
@@ -127,13 +132,16 @@ class ModalignCLI(LightningCLI):
         trainer = self._get(self.config_init, "trainer")
         self.trainer_defaults = {**TRAINER_DEFAULTS, "callbacks": self._callbacks(trainer)}
         if trainer.logger is None:
-            kwargs["logger"] = JsonlLogger(trainer.default_root_dir)
+            file = "metrics.jsonl" if self._command == "fit" else f"metrics-{self._command}.jsonl"
+            kwargs["logger"] = JsonlLogger(trainer.default_root_dir, file)
         kwargs["plugins"] = [*(trainer.plugins or []), AtomicCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
 
     def _callbacks(self, trainer: Any) -> list[Callback]:
         """What every run has beside `trainer.callbacks`."""
-        callbacks: list[Callback] = [Progress()] if trainer.enable_progress_bar is not False else []
+        given = trainer.callbacks if isinstance(trainer.callbacks, list) else [trainer.callbacks]
+        own_bar = any(isinstance(callback, ProgressBar) for callback in given)
+        callbacks: list[Callback] = [Progress()] if trainer.enable_progress_bar is not False and not own_bar else []
         if self._command == "predict":
             callbacks.append(PredictionWriter())
         if self._command != "fit":

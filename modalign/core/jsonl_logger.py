@@ -12,15 +12,16 @@ from lightning.pytorch.utilities import rank_zero_only
 
 
 class JsonlLogger(Logger):
-    """Appends `{"step": ..., name: value, ...}` lines to `metrics.jsonl`.
+    """Appends `{"step": ..., name: value, ...}` lines to a file.
 
     Args:
         folder: Where the file goes.
+        file: Its name.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, file: str = "metrics.jsonl") -> None:
         super().__init__()
-        self.path = Path(folder) / "metrics.jsonl"
+        self.path = Path(folder) / file
 
     @property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -179,3 +180,35 @@ def test_running_out_of_memory_is_answered_with_what_to_change(
     ran = run("fit", "--config", "run.yaml")
     assert ran.status == 1
     assert "out of memory: CUDA out of memory. Tried to allocate 2 GiB\n  -> Halve data.batch_size" in ran.err
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_exits_with_130(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modalign.core.module import PreferenceModule
+
+    before = signal.getsignal(signal.SIGINT)  # which Lightning switches off while it shuts down
+    monkeypatch.setattr(PreferenceModule, "training_step", interrupt)
+    ran = run("fit", "--config", "run.yaml")
+    signal.signal(signal.SIGINT, before)
+    assert ran.status == 130
+    assert "modalign: interrupted" in ran.err
+
+
+def test_a_bar_of_ones_own_takes_the_place_of_ours(run: Run, folder: Path) -> None:
+    ran = run("fit", "--config", "run.yaml", "--trainer.callbacks=RichProgressBar")
+    assert ran.status == 0, ran.err
+    assert "was changed to" not in ran.err
+
+
+def test_evaluation_does_not_write_into_the_metrics_of_training(run: Run, folder: Path) -> None:
+    assert run("fit", "--config", "run.yaml").status == 0
+    metrics = folder / "run" / "metrics.jsonl"
+    before = metrics.read_text()
+    for command in ("validate", "test"):
+        ran = run(command, "--config", "run.yaml", "--data.validation", "pairs.jsonl", "--ckpt_path", "last")
+        assert ran.status == 0, ran.err
+        assert "loss" in (folder / "run" / f"metrics-{command}.jsonl").read_text()
+    assert metrics.read_text() == before

@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from modalign.core.batch import CHOSEN, Likelihood, PreferenceBatch
+from modalign.core.batch import CANDIDATE, CHOSEN, REJECTED, Likelihood, PreferenceBatch
 from modalign.core.objectives.base import Feedback, Metric, Objective, ObjectiveOutput, Term
 from modalign.core.objectives.cells import full_precision, require_cells
 from modalign.core.objectives.options import one_of
@@ -66,7 +66,7 @@ class Sft(Objective):
     def __init__(self, normalization: Normalization = "token", role: str = CHOSEN) -> None:
         super().__init__()
         self.normalization = normalization_option("normalization", normalization)
-        self.role = role
+        self.role = one_of("role", role, (CHOSEN, REJECTED, CANDIDATE))
         self.reads = frozenset({role})
 
     def forward(self, policy: Likelihood, reference: Likelihood | None, batch: PreferenceBatch) -> ObjectiveOutput:

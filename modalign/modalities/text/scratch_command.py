@@ -5,12 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from modalign.commands.console import CommandParser
 from modalign.core.errors import UserError
 
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit status."""
     options = _parser().parse_args(argv)
+    for name in ("hidden_size", "layers", "heads", "max_positions"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} is {getattr(options, name)}", "Give at least 1.")
     from modalign.modalities.text.scratch import write_scratch_model
 
     folder = write_scratch_model(
@@ -60,12 +64,10 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(inner)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="modalign scratch",
-        description="Make a small Llama with random weights and a byte-level BPE tokenizer trained on your texts.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+def _parser() -> CommandParser:
+    description = "Make a small Llama with random weights and a byte-level BPE tokenizer trained on your texts."
+    parser = CommandParser("scratch", description)
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.add_argument("--texts", nargs="+", required=True, metavar="FILE", help="JSON Lines, CSV, Parquet...")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the model is written")
     parser.add_argument("--vocab-size", type=int, default=4096, help="tokens")

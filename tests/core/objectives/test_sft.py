@@ -65,3 +65,8 @@ def test_declares_what_it_uses() -> None:
 def test_unknown_normalization_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"normalization is 'tokens'.*\n.*did you mean 'token'"):
         Sft("tokens")  # type: ignore[arg-type]
+
+
+def test_a_role_that_no_data_has_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'rejected'"):
+        Sft(role="rejectd")

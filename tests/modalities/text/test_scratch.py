@@ -81,3 +81,16 @@ def test_files_without_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.jsonl").write_text('{"a": \n')
     with pytest.raises(UserError, match="broken"):
         list(texts_of([str(tmp_path / "broken.jsonl")]))
+
+
+@pytest.mark.parametrize("option", ["--hidden-size=0", "--heads=0", "--layers=-1", "--max-positions=0"])
+def test_sizes_of_nothing_are_refused(tmp_path: Path, option: str) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"a": "words"}\n')
+    with pytest.raises(UserError, match=option.partition("=")[0]):
+        main(["--texts", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "model"), option])
+    assert not (tmp_path / "model").exists()
+
+
+def test_mistakes_on_the_command_line_are_user_errors() -> None:
+    with pytest.raises(UserError, match="required: --texts, --out"):
+        main([])
