@@ -1,10 +1,11 @@
 """What became of the rows: read, kept, truncated, skipped and why. No row leaves without a trace."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from modalign.core.batch import CANDIDATE, Example
 from modalign.core.errors import RowError, UserError
 
 ROWS_PRINTED = 10
@@ -66,6 +67,39 @@ class SourceReport:
         """How many rows were skipped for each reason."""
         return Counter(row.reason for row in self.skipped)
 
+    def count_row(
+        self, source: str, row: int, used: int, errors: Sequence[LeftOut], by_option: Mapping[str, int]
+    ) -> None:
+        """Count one row.
+
+        Args:
+            source: The file it is in.
+            row: Its number there.
+            used: How many comparisons of it are in use.
+            errors: What is wrong with it, or with those of its comparisons that are not in use.
+            by_option: How many comparisons the format's options leave out of it, by reason.
+        """
+        self.read += 1
+        if used:
+            self.kept += 1
+            self.left_out.update(by_option)
+            self.left_out.update(error.reason for error in errors)
+        elif errors:
+            self.skipped.append(errors[0])
+        else:
+            reason = ", ".join(by_option) or "no comparison in it"
+            self.skipped.append(LeftOut(source, row, reason, f"{source}, row {row}: {reason}", by_option=True))
+
+    def add(self, other: "SourceReport") -> None:
+        """Count what another report on the same source counted."""
+        self.read += other.read
+        self.kept += other.kept
+        self.comparisons += other.comparisons
+        self.truncated += other.truncated
+        self.unread += other.unread
+        self.skipped += other.skipped
+        self.left_out += other.left_out
+
     def lines(self) -> Iterator[str]:
         """For a person: the counts, then the first skipped rows."""
         skipped = f"{len(self.skipped)} skipped" + (f" ({_counted(self.reasons)})" if self.skipped else "")
@@ -91,11 +125,45 @@ class DataReport:
         sources: In the order they were read.
         roles: Cells in use by role.
         labels: Single responses in use by label, where they have one: "1" is good, "0" bad.
+        share: Which share of the rows this is about, such as one epoch's on one rank; empty for all of them.
     """
 
     sources: list[SourceReport] = field(default_factory=list)
     roles: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
+    share: str = ""
+
+    def source(self, name: str) -> SourceReport:
+        """The report on one source, which is new where there was none."""
+        for source in self.sources:
+            if source.name == name:
+                return source
+        self.sources.append(SourceReport(name))
+        return self.sources[-1]
+
+    def count_example(self, source: SourceReport, example: Example) -> None:
+        """Count a comparison in use, as it was encoded."""
+        comparison = example.comparison
+        source.comparisons += 1
+        source.truncated += example.truncated
+        self.roles.update(comparison.roles)
+        first = comparison.candidates[0]
+        if comparison.roles.count(CANDIDATE) == 1 and first.score is not None:
+            self.labels[f"{first.score:g}"] += 1
+
+    def add(self, other: "DataReport") -> None:
+        """Count what another report counted."""
+        for source in other.sources:
+            self.source(source.name).add(source)
+        self.roles += other.roles
+        self.labels += other.labels
+        self.share = other.share or self.share
+
+    def clear(self) -> None:
+        """Forget all counts."""
+        self.sources.clear()
+        self.roles.clear()
+        self.labels.clear()
 
     def lines(self) -> Iterator[str]:
         """For a person."""
@@ -107,6 +175,7 @@ class DataReport:
     def as_dict(self) -> dict[str, Any]:
         """For logs: counts over all sources, and each source with all its skipped rows; plain JSON types only."""
         return {
+            **({"share": self.share} if self.share else {}),
             **_counts(self.sources),
             "roles": dict(self.roles),
             "labels": dict(self.labels),

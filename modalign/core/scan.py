@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
-from modalign.core.batch import CANDIDATE, MISMATCHED, Comparison, Example
+from modalign.core.batch import MISMATCHED, Comparison, Example
 from modalign.core.content import content_hash
 from modalign.core.data_report import DataReport, LeftOut, SourceReport
 from modalign.core.errors import ConfigError, RowError
@@ -112,27 +112,20 @@ class Scan:
                     raise
 
     def _look_at(self, number: int, index: int, report: SourceReport) -> None:
-        report.read += 1
         source = self._sources[number]
         format = self._formats[number]
         name, row = source.place(index)
+        comparisons: Sequence[Comparison] = ()
+        by_option: Mapping[str, int] = {}
         try:
             content = source[index]
             comparisons, by_option = parse_row(content, format, (name, row)), format.left_out(content)
         except RowError as error:
-            self.errors.append(LeftOut.of(error, name, row))
-            report.skipped.append(self.errors[-1])
-            return
-        errors = [LeftOut.of(error, name, row) for error in self._keep_usable(comparisons, number, index, report)]
-        self.errors += errors
-        if len(errors) < len(comparisons):
-            report.kept += 1
-            report.left_out.update(by_option)
-            report.left_out.update(error.reason for error in errors)
+            unusable = [LeftOut.of(error, name, row)]
         else:
-            reason = ", ".join(by_option) or "no comparison in it"
-            by_choice = LeftOut(name, row, reason, f"{name}, row {row}: {reason}", by_option=True)
-            report.skipped.append(errors[0] if errors else by_choice)
+            unusable = [LeftOut.of(error, name, row) for error in self._keep_usable(comparisons, number, index, report)]
+        self.errors += unusable
+        report.count_row(name, row, max(0, len(comparisons) - len(unusable)), unusable, by_option)
 
     def _keep_usable(
         self, comparisons: Iterable[Comparison], number: int, index: int, report: SourceReport
@@ -143,9 +136,7 @@ class Scan:
             except RowError as error:
                 yield error
             else:
-                report.comparisons += 1
-                report.truncated += example.truncated
-                self._count(example.comparison)
+                self.report.count_example(report, example)
 
     def _keep(self, comparison: Comparison, place: Place) -> Example:
         prompt = prompt_key(comparison)
@@ -158,12 +149,6 @@ class Scan:
         self.places.append(place)
         self.prompts.append(prompt)
         return example
-
-    def _count(self, comparison: Comparison) -> None:
-        self.report.roles.update(comparison.roles)
-        first = comparison.candidates[0]
-        if comparison.roles.count(CANDIDATE) == 1 and first.score is not None:
-            self.report.labels[f"{first.score:g}"] += 1
 
     def _last_prompts(self, number: int, count: int) -> LatestOther:
         """The last two prompts of a source: what its first rows are paired with.

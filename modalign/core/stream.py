@@ -2,24 +2,22 @@
 
 import random
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from modalign.core.batch import MISMATCHED, Comparison, Example, PreferenceBatch
-from modalign.core.errors import ConfigError, RowError, UserError
-from modalign.core.extra_cells import add_cells, check_extra_roles
+from modalign.core.batch import PreferenceBatch
+from modalign.core.chunk import Chunk, ChunkReader, StreamRow
+from modalign.core.data_report import DataReport
+from modalign.core.errors import RowError, UserError
+from modalign.core.extra_cells import check_extra_roles
 from modalign.core.format import Format
 from modalign.core.keys import key_seed, run_seed
 from modalign.core.loader import Collate
 from modalign.core.modality import Modality
-from modalign.core.order import Pick
 from modalign.core.sources import data_files, stream_rows
-
-Numbered = tuple[int, Mapping[str, Any] | RowError]
 
 
 class ComparisonStream:
@@ -35,6 +33,10 @@ class ComparisonStream:
         on_bad_row: Stop at an unusable row, or leave it out and say so.
         buffer: How many rows are shuffled among each other; 0 keeps the order of the data.
         max_rows: Read only this many rows.
+
+    Attributes:
+        report: What became of the rows of the latest epoch that were read so far; the same object all along. It counts
+            in the main process, also with data workers, and on each rank the rows that this rank was dealt.
     """
 
     def __init__(
@@ -51,77 +53,34 @@ class ComparisonStream:
     ) -> None:
         check_extra_roles(extra_roles, modality)
         self.paths, self.split, self.config_name = paths, split, config_name
-        self.modality = modality
-        self.extra_roles = extra_roles
-        self.on_bad_row = on_bad_row
+        self.reader = ChunkReader(modality, extra_roles, on_bad_row)
         self.buffer = buffer
         self.max_rows = max_rows
+        self.report = DataReport()
         self._format = format
+        self._counted = (-1, -1)
+        self._told = True
 
-    def rows(self, epoch: int) -> Iterator[tuple[str, Format, Numbered]]:
+    def rows(self, epoch: int) -> Iterator[StreamRow]:
         """Source, format and row, in the epoch's order."""
         rows = islice(self._in_order(), self.max_rows)
         return _shuffled(rows, self.buffer, key_seed(run_seed(), epoch, "stream")) if self.buffer else rows
 
-    def examples(
-        self, chunk: Iterable[tuple[str, Format, Numbered]], rank: int, world: int
-    ) -> list[tuple[Pick, Example]]:
-        """This rank's usable rows of a chunk, encoded; empty only where no row of the chunk is usable on any rank.
+    def count(self, epoch: int, number: int, report: DataReport) -> None:
+        """Add the counts of chunk `number`; one that was counted before, as for a probe, does not count again."""
+        if (epoch, number) <= self._counted:
+            return
+        if epoch > self._counted[0]:
+            self.report.clear()
+        self._counted, self._told = (epoch, number), False
+        self.report.add(report)
 
-        A rank whose own rows are all unusable gets another rank's as a filler, since every rank has to take part.
-
-        Raises:
-            UserError: A row is unusable and `on_bad_row` is "error".
-        """
-        comparisons = self._with_cells(self._comparisons(chunk))
-        mine = list(self._encoded(comparisons[rank::world], filler=False))
-        return mine or list(islice(self._encoded(comparisons, filler=True), 1))
-
-    def _comparisons(self, chunk: Iterable[tuple[str, Format, Numbered]]) -> list[Comparison]:
-        comparisons: list[Comparison] = []
-        for source, format, (number, row) in chunk:
-            try:
-                if isinstance(row, RowError):
-                    raise row
-                comparisons += [replace(c, source=source, row=number) for c in format.parse(row)]
-                for reason, count in format.left_out(row).items():
-                    print(f"left out: {source}, row {number}: {count} comparisons ({reason})")
-            except RowError as error:
-                self._bad(error.at(source, number))
-        return comparisons
-
-    def _with_cells(self, comparisons: list[Comparison]) -> list[Comparison]:
-        """Add the objective's own cells; a mismatched one takes the next response of the chunk to another prompt."""
-        if not self.extra_roles:
-            return comparisons
-        count = len(comparisons)
-        whole = []
-        for i, comparison in enumerate(comparisons):
-            others = (comparisons[(i + step) % count] for step in range(1, count))
-            other = next((o.candidates[0].response for o in others if o.prompt != comparison.prompt), None)
-            if other is None and MISMATCHED in self.extra_roles:
-                raise ConfigError(
-                    "The objective pairs each prompt with the response to another one, and the rows read together "
-                    f"from {comparison.source} have one prompt only.",
-                    "Use larger batches, or data.streaming: false.",
-                )
-            try:
-                whole.append(add_cells(comparison, self.extra_roles, self.modality, other))
-            except RowError as error:
-                self._bad(error.at(comparison.source, comparison.row))
-        return whole
-
-    def _encoded(self, comparisons: Iterable[Comparison], filler: bool) -> Iterator[tuple[Pick, Example]]:
-        for comparison in comparisons:
-            try:
-                yield Pick(comparison.row, filler), self.modality.encode(comparison)
-            except RowError as error:
-                self._bad(error.at(comparison.source, comparison.row))
-
-    def _bad(self, error: RowError) -> None:
-        if self.on_bad_row == "error":
-            raise UserError(str(error), "Mend the row, or set data.on_bad_row: skip.")
-        print(f"skipped: {error}")
+    def tell(self) -> None:
+        """Print the report, unless nothing was counted since it was last printed."""
+        if not self._told:
+            for line in self.report.lines():
+                print(f"{self.report.share}: {line}")
+        self._told = True
 
     def columns(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Each file with its first readable row."""
@@ -135,7 +94,7 @@ class ComparisonStream:
         for path in self.paths:
             yield from data_files(path, self.split)
 
-    def _in_order(self) -> Iterator[tuple[str, Format, Numbered]]:
+    def _in_order(self) -> Iterator[StreamRow]:
         for path in self._files():
             format: Format | None = None
             for number, row in stream_rows(path, self.split, self.config_name):
@@ -159,16 +118,48 @@ def stream_batches(
 
     A batch is made of `rows` consecutive rows, dealt out to the ranks; unusable ones leave it smaller. Which rows it
     holds does not depend on the number of workers: worker w of W makes every W-th batch.
+
+    What became of the rows is counted in the stream's report, which is printed at the end of the epoch.
+
+    Raises:
+        UserError: A row is unusable and the stream does not skip such rows, a file cannot be read, or the whole epoch
+            has no usable row.
     """
     chunks = _Chunks(stream, collate, epoch, start, rows, rank, world)
-    loader: DataLoader[PreferenceBatch | None] = DataLoader(
+    loader: DataLoader[Chunk] = DataLoader(
         chunks, batch_size=None, num_workers=workers, generator=torch.Generator().manual_seed(run_seed())
     )
-    return ((number, batch) for number, batch in enumerate(loader, start) if batch is not None)
+    return _counted(stream, loader, epoch, start)
 
 
-class _Chunks(IterableDataset[PreferenceBatch | None]):
-    """One item a chunk, None for a chunk without a usable row."""
+def _counted(
+    stream: ComparisonStream, chunks: Iterable[Chunk], epoch: int, start: int
+) -> Iterator[tuple[int, PreferenceBatch]]:
+    found = False
+    for number, chunk in enumerate(chunks, start):
+        stream.count(epoch, number, chunk.report)
+        if chunk.error is not None:
+            raise chunk.error
+        if chunk.batch is not None:
+            found = True
+            yield number, chunk.batch
+    # An epoch that is gone on with may have had all its usable rows before.
+    if not found and start == 0:
+        raise _nothing_usable(stream)
+    stream.tell()
+
+
+def _nothing_usable(stream: ComparisonStream) -> UserError:
+    paths = ", ".join(stream.paths)
+    sources = stream.report.sources
+    if not sources:
+        return UserError(f"{paths}: no rows.", "Check that it is the right file, and whole.")
+    lines = "\n".join(line for source in sources for line in source.lines())
+    return UserError(f"No row of {paths} can be used.\n{lines}", "See the reasons.")
+
+
+class _Chunks(IterableDataset[Chunk]):
+    """The chunks that a data worker makes, of one rank."""
 
     def __init__(
         self, stream: ComparisonStream, collate: Collate, epoch: int, start: int, rows: int, rank: int, world: int
@@ -176,14 +167,23 @@ class _Chunks(IterableDataset[PreferenceBatch | None]):
         self._stream, self._collate, self._epoch, self._start = stream, collate, epoch, start
         self._rows, self._rank, self._world = rows, rank, world
 
-    def __iter__(self) -> Iterator[PreferenceBatch | None]:
+    def __iter__(self) -> Iterator[Chunk]:
         worker = get_worker_info()
         lane, lanes = (worker.id, worker.num_workers) if worker else (0, 1)
         numbered = self._stream.rows(self._epoch)
-        for number, chunk in enumerate(iter(lambda: list(islice(numbered, self._rows)), [])):
-            if number >= self._start and (number - self._start) % lanes == lane:
-                examples = self._stream.examples(chunk, self._rank, self._world)
-                yield self._collate(examples, self._epoch) if examples else None
+        chunks = iter(lambda: list(islice(numbered, self._rows)), [])
+        try:
+            for number, chunk in enumerate(chunks):
+                if number >= self._start and (number - self._start) % lanes == lane:
+                    yield self._made(chunk)
+        except UserError as error:
+            yield Chunk(None, DataReport(), error)
+
+    def _made(self, rows: list[StreamRow]) -> Chunk:
+        ranks = f", rank {self._rank} of {self._world}" if self._world > 1 else ""
+        report = DataReport(share=f"epoch {self._epoch}{ranks}")
+        examples = self._stream.reader.read(rows, self._rank, self._world, report)
+        return Chunk(self._collate(examples, self._epoch) if examples else None, report)
 
 
 def _shuffled(rows: Iterator[Any], buffer: int, seed: int) -> Iterator[Any]:

@@ -1,6 +1,8 @@
 """Streams: every row once an epoch, the same batches with any number of workers, and no row lost without a trace."""
 
 import json
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,16 +10,26 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
+from modalign.core.batch import Comparison, Example
 from modalign.core.errors import ConfigError, UserError
 from modalign.core.loader import Collate
+from modalign.core.modality import Modality
 from modalign.core.objectives.pointwise import Kto
 from modalign.core.sources import tables as tables_source
 from modalign.core.stream import ComparisonStream, stream_batches
 from tests.toy import Letters, Pairs, write_pairs
 
 
-def stream(path: Path, **options) -> ComparisonStream:
-    return ComparisonStream([str(path)], "train", None, Pairs(), Letters(), **options)
+class Cutting(Letters):
+    """Says which comparisons it cuts."""
+
+    def encode(self, comparison: Comparison) -> Example:
+        longest = max(len(candidate.response) for candidate in comparison.candidates)
+        return replace(super().encode(comparison), truncated=longest > self.longest)
+
+
+def stream(path: Path, modality: Modality | None = None, **options) -> ComparisonStream:
+    return ComparisonStream([str(path)], "train", None, Pairs(), modality or Letters(), **options)
 
 
 def epoch_of(source: ComparisonStream, epoch: int = 0, start: int = 0, rank: int = 0, world: int = 1, workers: int = 0):
@@ -48,18 +60,104 @@ def test_ranks_share_a_stream(tmp_path: Path) -> None:
     assert sorted(counted) == list(range(17))
 
 
-def test_bad_rows_of_a_stream(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write_pairs(tmp_path / "pairs.jsonl", rows=12)
-    lines = path.read_text().splitlines()
+def with_bad_rows(path: Path) -> Path:
+    """12 rows: line 5 is not JSON, and rows 6 to 9 have no response."""
+    lines = write_pairs(path, rows=12).read_text().splitlines()
     lines[5] = "{not json"
     lines[6:10] = [json.dumps({"prompt": "a", "chosen": "", "rejected": "b"})] * 4
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(UserError, match="row 5"):
-        epoch_of(stream(path, buffer=0))
-    got = epoch_of(stream(path, buffer=0, on_bad_row="skip"))
-    assert [rows for rows, _ in got] == [[0, 1, 2, 3], [4], [10, 11]]
+    return path
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_bad_row_stops_the_stream_with_a_plain_error(tmp_path: Path, workers: int) -> None:
+    path = with_bad_rows(tmp_path / "pairs.jsonl")
+    with pytest.raises(UserError) as caught:
+        epoch_of(stream(path, buffer=0), workers=workers)
+    assert str(caught.value).startswith(f"{path}, row 5: not valid JSON")
+    assert "Traceback" not in str(caught.value)
+    assert caught.value.cure == "Mend the row, or set data.on_bad_row: skip."
+
+
+def test_a_file_that_a_worker_cannot_read_is_a_plain_error(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_bytes("{}".encode("utf-16"))
+    with pytest.raises(UserError, match=r"pairs\.jsonl is UTF-16 text") as caught:
+        epoch_of(stream(path), workers=1)
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_what_becomes_of_the_rows_is_counted_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
+) -> None:
+    source = stream(with_bad_rows(tmp_path / "pairs.jsonl"), buffer=0, on_bad_row="skip", modality=Cutting(longest=3))
+    report = source.report
+    batches = epoch_of(source, workers=workers)
+    assert [rows for rows, _ in batches] == [[0, 1, 2, 3], [4], [10, 11]]
     told = capsys.readouterr().out
+    assert "epoch 0: " in told
+    assert "12 rows read, 7 kept, 5 skipped (nothing was chosen: 4, not valid JSON: 1)" in told
     assert all(f"row {row}" in told for row in range(5, 10))
+    counts = report.as_dict()
+    lines = [
+        json.loads(line)
+        for n, line in enumerate((tmp_path / "pairs.jsonl").read_text().splitlines())
+        if not 5 <= n < 10
+    ]
+    long = sum(max(len(line["chosen"]), len(line["rejected"])) > 3 for line in lines)
+    assert 0 < long < 7
+    assert (counts["read"], counts["kept"], counts["skipped"], counts["comparisons"]) == (12, 7, 5, 7)
+    assert (counts["truncated"], counts["roles"]) == (long, {"chosen": 7, "rejected": 7})
+    assert [row["row"] for row in counts["sources"][0]["skipped_rows"]] == [5, 6, 7, 8, 9]
+    epoch_of(source, epoch=1, workers=workers)
+    assert report.as_dict() == {**counts, "share": "epoch 1"}
+
+
+def test_a_probe_does_not_count_rows_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = stream(write_pairs(tmp_path / "pairs.jsonl", rows=18))
+
+    def batches(epoch: int):
+        return stream_batches(source, Collate(Letters()), epoch, 0, rows=4, rank=0, world=1, workers=0)
+
+    def probe() -> None:
+        list(islice(batches(0), 2))
+
+    for epoch in (0, 1):
+        probe()
+        for _ in batches(epoch):
+            probe()
+        assert source.report.as_dict()["read"] == 18
+    assert capsys.readouterr().out.count("18 rows read") == 2
+
+
+@pytest.mark.parametrize("rows", [17, 1])
+def test_ranks_count_what_they_are_dealt(tmp_path: Path, rows: int) -> None:
+    path = write_pairs(tmp_path / "pairs.jsonl", rows=rows)
+    path.write_text(path.read_text() + "{\n" * 3)
+    reports = []
+    for rank in (0, 1):
+        source = stream(path, on_bad_row="skip")
+        epoch_of(source, rank=rank, world=2)
+        reports.append(source.report.as_dict())
+    assert [report["share"] for report in reports] == ["epoch 0, rank 0 of 2", "epoch 0, rank 1 of 2"]
+    for count, total in {"read": rows + 3, "kept": rows, "skipped": 3, "comparisons": rows}.items():
+        assert sum(report[count] for report in reports) == total
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_without_a_usable_row_is_an_error(tmp_path: Path, workers: int) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("")
+    with pytest.raises(UserError, match=r"pairs\.jsonl: no rows"):
+        epoch_of(stream(path, on_bad_row="skip"), workers=workers)
+    path.write_text("{\n" * 9)
+    with pytest.raises(UserError, match=r"(?s)No row of .* can be used.*9 rows read, 0 kept, 9 skipped"):
+        epoch_of(stream(path, on_bad_row="skip"), workers=workers)
+
+
+def test_an_epoch_may_be_gone_on_with_at_its_end(tmp_path: Path) -> None:
+    assert epoch_of(stream(write_pairs(tmp_path / "pairs.jsonl", rows=8)), start=2) == []
 
 
 def test_a_mismatched_cell_holds_another_prompts_response(tmp_path: Path) -> None:
