@@ -46,8 +46,11 @@ def main(argv: list[str]) -> int:
         parts = Parts(parsed.cli)
         problems += parts.problems
         if parts.modality is not None and parts.objective is not None and parts.data is not None:
-            parts.data.connect(parts.modality, parts.objective)
-            problems += _data_problems(parts.data)
+            try:
+                parts.data.connect(parts.modality, parts.objective)
+                problems += _data_problems(parts.data)
+            except UserError as error:
+                problems.append(f"data: {error}")
     return _verdict(problems)
 
 

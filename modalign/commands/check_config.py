@@ -61,9 +61,10 @@ class _Source:
         return words
 
     def remove(self, key: str) -> bool:
-        """Take a key out, wherever it is given; False where it is nowhere."""
+        """Take a key and what is within it out, wherever it is given; False where it is nowhere."""
         key = plain_key(key.lstrip("-"))
-        kept = [(name, value) for name, value in self._options if plain_key(name.removesuffix("+")) != key]
+        within = f"{key}."
+        kept = [(n, value) for n, value in self._options if not f"{plain_key(n.removesuffix('+'))}.".startswith(within)]
         found = len(kept) < len(self._options)
         self._options = kept
         for values in self._values:

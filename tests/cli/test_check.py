@@ -88,6 +88,14 @@ def test_parts_that_cannot_be_built_hide_neither_each_other_nor_the_data(run: Ru
         assert text in ran.out
 
 
+def test_values_out_of_range_and_data_that_does_not_connect_hide_nothing(run: Run, folder: Path) -> None:
+    values = ["--model.optimizer.lr=-1", "--trainer.val_check_interval=0", "--seed_everything=-1"]
+    ran = run("check", "--config", "run.yaml", "--model.objective", "kto", "--data.batch_size", "1", *values)
+    assert ran.status == 1
+    for text in ("4 problems", "learning rate: -1", "val_check_interval", "seed_everything", "data.batch_size is 1"):
+        assert text in ran.out
+
+
 def test_incompatible_parts(run: Run, folder: Path) -> None:
     ran = run("check", "--config", "run.yaml", "--model.reference", "adapter")
     assert ran.status == 1
