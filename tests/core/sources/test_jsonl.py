@@ -85,7 +85,7 @@ def test_gz_is_unpacked_once_and_again_after_a_change(tmp_path, monkeypatch):
     assert open_rows(path)[0] == {"a": 2, "b": 3}
 
 
-@pytest.mark.parametrize("content", [b"no archive", compress(b'{"a": 1}\n' * 1000)[:-20]])
+@pytest.mark.parametrize("content", [b"no archive", compress(b'{"a": 1}\n' * 1000)[:-20]], ids=["other", "torn"])
 def test_a_damaged_archive_is_named_and_leaves_nothing_behind(tmp_path, monkeypatch, content):
     monkeypatch.setenv("MODALIGN_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "a.jsonl.gz"
