@@ -136,6 +136,13 @@ class PreferenceDataModule(LightningDataModule):
             )
         self._tell()
 
+    def teardown(self, stage: str) -> None:
+        """Write down what became of a stream's rows, which only now is known."""
+        data = self._sets.get("train")
+        if stage == "fit" and isinstance(data, ComparisonStream):
+            self.reports["train"] = data.report
+            self._write_reports()
+
     def comparisons(self, which: str) -> Iterator[Comparison]:
         """The comparisons of `train`, `validation` or `test`, in the order of the data, as parsed.
 
@@ -304,6 +311,10 @@ class PreferenceDataModule(LightningDataModule):
             for line in self.reports[which].lines():
                 print(f"{which}: {line}")
         self._told = set(self.reports)
+        self._write_reports()
+
+    @rank_zero_only
+    def _write_reports(self) -> None:
         if self.trainer is not None:
             folder = Path(self.trainer.default_root_dir)
             folder.mkdir(parents=True, exist_ok=True)

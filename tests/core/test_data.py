@@ -63,3 +63,9 @@ def test_a_batch_of_one_is_refused_where_rows_are_coupled() -> None:
     with pytest.raises(ConfigError, match=r"Kto estimates a mean.*batch_size is 1"):
         PreferenceDataModule(Pairs(), train="x.jsonl", batch_size=1).connect(Letters(), Kto())
     PreferenceDataModule(Pairs(), train="x.jsonl", batch_size=1).connect(Letters(), Dpo())
+
+
+def test_a_streams_report_is_written_at_the_end(tmp_path: Path) -> None:
+    fit(tmp_path, data={"streaming": True, "shuffle": False})
+    report = json.loads((tmp_path / "data_report.json").read_text())
+    assert (report["train"]["read"], report["train"]["kept"]) == (24, 24)
