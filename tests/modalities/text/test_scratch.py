@@ -53,6 +53,12 @@ def test_a_seed_decides_the_weights_and_leaves_the_global_state(tokenizer: Any) 
         new_model(tokenizer, hidden_size=16, heads=3)
 
 
+def test_initializer_range_is_the_deviation_of_the_weights(tokenizer: Any) -> None:
+    model = new_model(tokenizer, hidden_size=64, layers=1, max_positions=32, initializer_range=0.1)
+    assert model.model.embed_tokens.weight.std().item() == pytest.approx(0.1, rel=0.05)
+    assert model.model.layers[0].mlp.up_proj.weight.std().item() == pytest.approx(0.1, rel=0.05)
+
+
 def test_the_folder_is_a_model_for_text(tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"vocab_size": 280, "hidden_size": 16, "layers": 1, "heads": 2, "max_positions": 64}
     folder = write_scratch_model(SENTENCES, tmp_path / "model", **sizes)

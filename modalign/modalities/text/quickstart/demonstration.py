@@ -38,6 +38,8 @@ def demonstrate(folder: Path, seeds: Sequence[int], smoke: bool, tell: Tell) -> 
         for seed in seeds:
             results.append(run_seed(task, folder / f"seed-{seed}", seed, tell))
     print_report(task, results)
+    if smoke:
+        print("\nThis was a smoke run: it took too few steps for its numbers to mean anything.")
     seconds = time.perf_counter() - began
     write_results(folder / "results.json", task, results, seconds)
     print(NEXT_STEPS.format(aligned=results[0].aligned, config=results[0].folder / "dpo" / "config.yaml"))

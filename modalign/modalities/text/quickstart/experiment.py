@@ -93,17 +93,19 @@ def run_seed(task: Task, folder: Path, seed: int, tell: Tell) -> SeedResult:
     correct = measured[START].correct.mean()
     tell(f"seed {seed}: SFT from random weights: {correct:.0%} of answers to unseen prompts are correct")
     tell(f"seed {seed}: {len(pairs.rows)} ranked pairs of its own answers, {pairs.ties} ties left out")
-    for policy, config in _alignments(task, folder, seed).items():
-        module = fit(config)
-        measured[policy] = examination.measure(module.policy)
+    configs = _alignments(task, folder, seed)
+    trained = {}
+    for policy, config in configs.items():
+        trained[policy] = fit(config)
+        measured[policy] = examination.measure(trained[policy].policy)
         tell(f"seed {seed}: {policy}: reward {measured[policy].reward.mean():.2f}")
     result = SeedResult(seed, measured, pairs, held_out, folder)
-    _export(module, config, measured[DPO].means(), "A small model that learned manners", result.aligned)
+    _export(trained[DPO], configs[DPO], measured[DPO].means(), "A small model that learned manners", result.aligned)
     return result
 
 
 def _alignments(task: Task, folder: Path, seed: int) -> dict[str, dict[str, Any]]:
-    """The configs of what is trained from the start; DPO is the last."""
+    """The config of every policy that is trained from the start."""
     runs = {
         IMITATION: (task.plan.imitate, "pairs.jsonl", "sft_on_chosen"),
         COIN: (task.plan.align, "coin_pairs.jsonl", "dpo_coin"),
@@ -127,6 +129,7 @@ def _learn(task: Task, folder: Path, seed: int) -> PreferenceModule:
             layers=plan.layers,
             max_positions=MAX_LENGTH,
             seed=seed,
+            initializer_range=plan.initializer_range,
         )
     config = plan.learn.config(folder / "scratch", task.file, folder / "learn", seed)
     module = fit(config)

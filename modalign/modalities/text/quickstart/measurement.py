@@ -134,7 +134,7 @@ def interval(values: Tensor, coverage: float = 0.95) -> tuple[float, float]:
     """Where the mean of `(S, P)` values lies, were other seeds and other prompts drawn.
 
     The pigeonhole bootstrap (Owen, Annals of Applied Statistics 1(2), 2007): seeds and prompts are drawn anew, each
-    with replacement; of a single seed, prompts alone.
+    with replacement; of a single seed, prompts alone. Few seeds show the spread between seeds only roughly.
     """
     draw = generator("pigeonhole bootstrap")
     seeds, prompts = values.shape

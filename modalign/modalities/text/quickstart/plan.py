@@ -66,6 +66,7 @@ class Plan:
         vocab_size: Tokens.
         hidden_size: Width of the model.
         layers: Its depth.
+        initializer_range: Standard deviation of its random weights.
         draws: Responses of which the best and the worst make a pair.
         pairs: Pairs a prompt.
         samples: Responses to an unseen prompt by which a policy is measured.
@@ -73,17 +74,18 @@ class Plan:
     """
 
     answers: int = 10
-    learn: Stage = Stage("sft", learning_rate=1e-2, epochs=4)
-    imitate: Stage = Stage("sft", learning_rate=1e-3, epochs=3, batch_size=16)
+    learn: Stage = Stage("sft", learning_rate=1e-2, epochs=3)
+    imitate: Stage = Stage("sft", learning_rate=1e-3, epochs=2, batch_size=16)
     # Betas of 0.1 are for answers of hundreds of tokens; these have about ten.
-    align: Stage = Stage("dpo", learning_rate=5e-4, epochs=3, batch_size=16, options={"beta": 1.0})
+    align: Stage = Stage("dpo", learning_rate=7e-4, epochs=2, batch_size=16, options={"beta": 1.0})
     vocab_size: int = 768
     hidden_size: int = 96
     layers: int = 1
+    initializer_range: float = 0.06
     draws: int = 4
     pairs: int = 2
     samples: int = 3
-    response_tokens: int = 32
+    response_tokens: int = 26
 
     @property
     def sampling(self) -> dict[str, int]:

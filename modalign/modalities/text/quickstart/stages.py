@@ -20,8 +20,6 @@ from modalign.core.schedule import Schedule
 from modalign.modalities.text.modality import Text
 from modalign.plugins.manager import registry
 
-OPTIMIZERS = {"torch.optim.AdamW": AdamW}
-
 
 def fit(config: Mapping[str, Any]) -> PreferenceModule:
     """Train as `modalign fit` would with this config; what the trainer says goes to `log.txt` in the run's folder.
@@ -36,7 +34,7 @@ def fit(config: Mapping[str, Any]) -> PreferenceModule:
         module = PreferenceModule(
             Text(**model["modality"]["init_args"]),
             registry().load("objective", model["objective"]["class_path"])(**model["objective"]["init_args"]),
-            optimizer=partial(OPTIMIZERS[model["optimizer"]["class_path"]], **model["optimizer"]["init_args"]),
+            optimizer=partial(AdamW, **model["optimizer"]["init_args"]),
             schedule=Schedule(**model["schedule"]),
         )
         rows = PreferenceDataModule(**{**data, "format": registry().load("format", data["format"])()})

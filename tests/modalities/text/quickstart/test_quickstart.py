@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from modalign.cli import main
 from modalign.core.errors import UserError
 from modalign.modalities.text import quickstart
+from modalign.modalities.text.quickstart.stages import one_thread
 
 POLICIES = ("start", "SFT on the chosen", "DPO, coin labels", "DPO")
 
@@ -81,17 +83,27 @@ def test_fit_with_the_written_config_gives_the_same_model(run: Path, monkeypatch
     from safetensors.torch import load_file
 
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     again = run.parent / "again"
     config = run / "seed-7" / "dpo" / "config.yaml"
-    assert main(["fit", "--config", str(config), "--trainer.default_root_dir", str(again)]) == 0
-    torch.set_num_threads(threads)
+    with one_thread():
+        assert main(["fit", "--config", str(config), "--trainer.default_root_dir", str(again)]) == 0
     first, second = (load_file(f / "model.safetensors") for f in (run / "seed-7" / "aligned", again / "export"))
     start = load_file(run / "seed-7" / "start" / "model.safetensors")
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert any(not torch.equal(first[name], start[name]) for name in first)
+
+
+def test_the_printed_command_is_one_that_fit_understands(run: Path) -> None:
+    from modalign.commands.lightning_cli import ModalignCLI
+
+    output = (run.parent / "output.txt").read_text()
+    command = output[output.index("modalign fit") : output.index("\n\n[")].replace("\\\n", " ")
+    options = shlex.split(command)[1:]
+    config = ModalignCLI(options[0], options[1:], build=False).config.fit
+    assert config.model.modality.init_args.model == "MODEL"
+    assert config.model.objective.init_args.beta == 0.1
+    assert config.data.train == "PAIRS.jsonl"
 
 
 def test_an_existing_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
