@@ -60,7 +60,8 @@ def export(path: Path, folder: Path, options: Mapping[str, bool]) -> None:
     policy = modality.load()
     _load_weights(policy, checkpoint["state_dict"], path)
     step = int(checkpoint["global_step"])
-    card = model_card(config, last_metrics(path.parent.parent / "metrics.jsonl", step), step)
+    metrics = last_metrics(path.parent.parent / "metrics.jsonl", step)
+    card = model_card(config, metrics, step, library=modality.library(options))
     modality.export(policy, folder, card, **options)
 
 
@@ -80,7 +81,7 @@ def last_metrics(path: Path, step: int) -> dict[str, float]:
         except ValueError:  # a line that a kill has torn
             continue
         if row["step"] <= step:
-            latest.update({name: value for name, value in row.items() if name not in ("step", "epoch")})
+            latest.update({name: value for name, value in row.items() if name not in ("step", "epoch", "partial")})
     return latest
 
 

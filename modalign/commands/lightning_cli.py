@@ -25,7 +25,7 @@ from modalign.core.callbacks.run_folder import RunFolder, refuse_second_run
 from modalign.core.callbacks.samples import SampleLog  # noqa: F401 (so that configs may name it)
 from modalign.core.checkpoint_io import AtomicCheckpointIO
 from modalign.core.data import PreferenceDataModule
-from modalign.core.errors import ConfigError
+from modalign.core.errors import ConfigError, UserError
 from modalign.core.jsonl_logger import JsonlLogger
 from modalign.core.module import PreferenceModule
 
@@ -36,6 +36,13 @@ TRAINER_DEFAULTS = {
     "num_sanity_val_steps": 0,
     "log_every_n_steps": 10,
 }
+
+_LIGHTNINGS_OWN_REFUSALS = (
+    "Early stopping conditioned on metric",
+    "`val_check_interval` (",
+    "ModelCheckpoint(monitor=",
+)
+"""How errors begin that Lightning raises at run time for a mistake in the config."""
 
 
 class ModalignCLI(LightningCLI):
@@ -114,6 +121,14 @@ class ModalignCLI(LightningCLI):
             super()._run_subcommand(self._command)
         except MisconfigurationException as error:
             raise ConfigError(str(error)) from error
+        except OSError as error:
+            raise UserError(
+                f"A file could not be read or written: {error}.", "Check its path, rights and space."
+            ) from error
+        except (RuntimeError, ValueError) as error:
+            if not str(error).strip().startswith(_LIGHTNINGS_OWN_REFUSALS):
+                raise
+            raise ConfigError(str(error).strip()) from error
         except SystemExit as stopped:  # what Lightning makes of an interrupt
             if isinstance(stopped.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from stopped

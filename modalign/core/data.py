@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 
 from modalign.core.batch import Comparison, PreferenceBatch
@@ -227,6 +228,8 @@ class PreferenceDataModule(LightningDataModule):
         Raises:
             ConfigError: It was written between two micro-batches of a step, or its batches were of another size.
         """
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return
         if state_dict["mid_window"]:
             raise ConfigError(
                 "The checkpoint was written while gradients were accumulated, and these are not in it.",

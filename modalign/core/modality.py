@@ -1,7 +1,7 @@
 """The contract of a modality: everything the loop has to know about text, images or sound."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -145,6 +145,17 @@ class Modality(ABC):
             UserError: The folder exists or cannot be written, or an option is unknown.
         """
         raise self._missing("export")
+
+    def check_export(self, options: Mapping[str, Any]) -> None:  # noqa: B027
+        """Refuse options that `export` would refuse, before training.
+
+        Raises:
+            UserError: An option is unknown, or cannot be had for this policy.
+        """
+
+    def library(self, options: Mapping[str, Any]) -> str:
+        """The name of the library that loads what `export` writes with these options, for the model card."""
+        return ""
 
     def preview(self, prompt: Any, response: Any) -> str:
         """A line or two a person can read, for sample tables and logs."""

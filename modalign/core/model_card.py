@@ -8,8 +8,7 @@ import yaml
 import modalign
 
 CARD = """---
-library_name: {library}
-tags:
+{library}tags:
 - modalign
 - {objective}
 base_model: {base}
@@ -34,7 +33,11 @@ Trained with [modalign](https://pypi.org/project/modalign/) {version}: objective
 
 
 def model_card(
-    config: Mapping[str, Any], metrics: Mapping[str, float], steps: int, title: str = "Aligned model"
+    config: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    steps: int,
+    title: str = "Aligned model",
+    library: str = "",
 ) -> str:
     """Markdown with front matter.
 
@@ -43,6 +46,7 @@ def model_card(
         metrics: The metrics last logged.
         steps: Optimiser steps taken.
         title: The heading.
+        library: What loads the folder, as `Modality.library` says; left out where empty.
     """
     model, data = config.get("model") or {}, config.get("data") or {}
     objective = str((model.get("objective") or {}).get("class_path", "unknown")).rsplit(".", 1)[-1]
@@ -50,7 +54,7 @@ def model_card(
     rows = [f"| {name} | {value:.4g} |" for name, value in sorted(metrics.items())]
     table = "\n".join(["| metric | value |", "|---|---|", *rows]) if rows else "None were logged."
     return CARD.format(
-        library="peft" if options.get("lora") else "transformers",
+        library=f"library_name: {library}\n" if library else "",
         objective=objective.lower(),
         base=options.get("model", "unknown"),
         title=title,

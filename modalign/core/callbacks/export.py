@@ -28,6 +28,8 @@ class Export(Callback):
         self.options = options or {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and self.enabled:
+            pl_module.modality.check_export(self.options)
         given = Path(self.folder) if self.folder else None
         if stage == "fit" and given is not None and given.exists() and not self.options.get("overwrite"):
             raise ConfigError(
@@ -42,7 +44,8 @@ class Export(Callback):
         options = self.options if self.folder else {"overwrite": True, **self.options}
         problem: UserError | OSError | None = None
         if trainer.is_global_zero:
-            card = model_card(self._config(trainer), _last_metrics(trainer), trainer.global_step)
+            library = pl_module.modality.library(options)
+            card = model_card(self._config(trainer), _last_metrics(trainer), trainer.global_step, library=library)
             try:
                 pl_module.modality.export(pl_module.policy, folder, card, **options)
                 print(f"exported: {folder}")
@@ -62,4 +65,4 @@ class Export(Callback):
 def _last_metrics(trainer: Trainer) -> dict[str, float]:
     latest = next((c.latest for c in trainer.callbacks if isinstance(c, MetricsLog)), {})
     validation = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    return {name: value for name, value in {**latest, **validation}.items() if name not in ("epoch", "step")}
+    return {name: value for name, value in {**latest, **validation}.items() if name not in ("epoch", "step", "partial")}

@@ -1,6 +1,6 @@
 """The text modality: causal language models that read and write text or chats."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -273,15 +273,28 @@ class Text(Modality):
         Raises:
             UserError: The folder exists or cannot be written, or the adapter can only be written otherwise.
         """
+        self.check_export({"merge": merge, **options})
+        export_policy(model, self.tokenizer, folder, card, merge, overwrite)
+
+    def check_export(self, options: Mapping[str, Any]) -> None:
+        """See `Modality.check_export`."""
         for name in options:
-            raise UserError(f"Exporting text has no option {name!r}.", did_you_mean(name, ("merge", "overwrite")))
-        if not merge and is_adapter(self.model):
+            if name not in ("merge", "overwrite"):
+                raise UserError(f"Exporting text has no option {name!r}.", did_you_mean(name, ("merge", "overwrite")))
+        if options.get("merge", True):
+            return
+        if self.lora is None:
+            raise UserError("Only an adapter can be written unmerged, and this policy has none.", "Drop `merge`.")
+        if is_adapter(self.model):
             raise UserError(
                 f"The policy started from the adapter {self.model!r} merged into its base, so its own adapter fits no "
                 "model that exists.",
                 "Export it with `merge: true`.",
             )
-        export_policy(model, self.tokenizer, folder, card, merge, overwrite)
+
+    def library(self, options: Mapping[str, Any]) -> str:
+        """See `Modality.library`."""
+        return "transformers" if options.get("merge", True) else "peft"
 
     def preview(self, prompt: Any, response: Any) -> str:
         """See `Modality.preview`; chats are shown turn by turn."""
