@@ -11,12 +11,15 @@ import pytest
 from datasets import load_dataset
 
 from modalign.core.batch import Comparison, Example
+from modalign.core.dataset import ComparisonDataset
 from modalign.core.errors import ConfigError, UserError
 from modalign.core.loader import Collate
 from modalign.core.modality import Modality
 from modalign.core.objectives.pointwise import Kto
+from modalign.core.sources import open_rows
 from modalign.core.sources import tables as tables_source
 from modalign.core.stream import ComparisonStream, stream_batches
+from modalign.plugins.formats.ranked import Ranked
 from tests.toy import Letters, Pairs, write_pairs
 
 
@@ -210,3 +213,16 @@ def test_every_worker_of_a_hub_stream_sees_every_row(tmp_path: Path, monkeypatch
     expected = epoch_of(source)
     assert sorted(row for rows, _ in expected for row in rows) == list(range(33))
     assert epoch_of(source, workers=2) == expected
+
+
+def test_what_an_option_leaves_out_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "ranked.jsonl"
+    scores = [[1, 2, 2], [2, 2, 2], [3, 1, 2]]
+    rows = [{"prompt": "a", "completions": ["a", "b", "c"], "scores": row} for row in scores]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = ComparisonStream([str(path)], "train", None, Ranked(pairs="all", ties="skip"), Letters(), buffer=0)
+    epoch_of(source)
+    (report,) = source.report.sources
+    mapped = ComparisonDataset([open_rows(path)], Ranked(pairs="all", ties="skip"), Letters()).report.sources[0]
+    assert (report.read, report.kept, report.comparisons) == (3, 2, 5)
+    assert report.as_dict() == mapped.as_dict()
