@@ -131,17 +131,15 @@ def test_the_report_of_a_healthy_machine(run: Run) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_the_report_of_a_broken_machine(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken_torchvision(package: str) -> Probe:
-        return Probe(
-            package, "RuntimeError: operator torchvision::nms does not exist" if package == "torchvision" else ""
-        )
+    def broken_peft(package: str) -> Probe:
+        return Probe(package, "RuntimeError: operator does not exist" if package == "peft" else "")
 
-    monkeypatch.setattr(doctor, "probe_import", broken_torchvision)
+    monkeypatch.setattr(doctor, "probe_import", broken_peft)
     monkeypatch.setattr(doctor, "_free_gb", lambda folder: 0.5)
     monkeypatch.setattr(doctor, "known_mismatches", lambda versions: [Finding("torchvision is odd", "install another")])
     ran = run("doctor")
     assert ran.status == 1
     broken = ran.out.split("\nbroken\n")[1]
-    assert "torchvision cannot be imported: RuntimeError: operator torchvision::nms does not exist" in broken
+    assert "peft cannot be imported: RuntimeError: operator does not exist" in broken
     assert "torchvision is odd\n    -> install another" in broken
     assert "0.5 GB left" in ran.out.split("worth knowing")[1].split("\nbroken\n")[0]
