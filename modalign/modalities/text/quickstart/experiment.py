@@ -159,6 +159,7 @@ def _examination(task: Task, modality: Modality, start: nn.Module, held_out: Pai
 def _export(
     module: PreferenceModule, config: Mapping[str, Any], metrics: Mapping[str, float], title: str, folder: Path
 ) -> None:
-    card = model_card(config, metrics, module.trainer.global_step, title)
+    library = module.modality.library({})
+    card = model_card(config, metrics, module.trainer.global_step, title, library)
     with log_to(folder.parent / "log.txt"):
         module.modality.export(module.policy, folder, card)

@@ -74,6 +74,7 @@ def test_the_exported_model_is_an_ordinary_folder(run: Path) -> None:
     generated = model.generate(**prompt, max_new_tokens=4, do_sample=False)
     assert generated.shape[1] > prompt["input_ids"].shape[1]
     card = (folder / "README.md").read_text()
+    assert "library_name: transformers" in card
     assert "objective `dpo`" in card
     assert "| reward |" in card
 
