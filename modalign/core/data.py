@@ -141,7 +141,9 @@ class PreferenceDataModule(LightningDataModule):
         """Write down what became of a stream's rows, which only now is known."""
         data = self._sets.get("train")
         if stage == "fit" and isinstance(data, ComparisonStream):
+            data.tell()
             self.reports["train"] = data.report
+            self._told.add("train")
             self._write_reports()
 
     def comparisons(self, which: str) -> Iterator[Comparison]:
