@@ -1,23 +1,11 @@
-"""What the commands print, and how they read their own options."""
+"""What the commands print."""
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
 
 from modalign.core.errors import UserError
 from modalign.plugins.manager import registry
 from modalign.plugins.registry import KINDS, Plugin
-
-
-class CommandParser(argparse.ArgumentParser):
-    """An argument parser whose errors are `UserError`s, and which takes no abbreviations."""
-
-    def __init__(self, command: str, description: str) -> None:
-        super().__init__(prog=f"modalign {command}", description=description, allow_abbrev=False)
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message, f"Run `{self.prog} --help`.")
 
 
 def print_error(error: UserError | str) -> None:

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from modalign import __version__
-from modalign.commands.console import CommandParser
 from modalign.commands.doctor_checks import (
     Finding,
     device_findings,
@@ -27,6 +26,7 @@ from modalign.commands.doctor_probes import (
     probe_import,
     probe_torch,
 )
+from modalign.plugins.command_parser import CommandParser
 from modalign.plugins.manager import registry
 
 LOW_DISK_GB = 10.0

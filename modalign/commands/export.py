@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modalign.commands.console import CommandParser
 from modalign.commands.quiet import no_bars_off_terminal, quiet_lightning
 from modalign.core.errors import UserError
+from modalign.plugins.command_parser import CommandParser
 
 if TYPE_CHECKING:
     from torch import nn

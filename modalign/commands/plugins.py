@@ -1,6 +1,7 @@
 """`modalign plugins`: what is registered, by whom, and what failed."""
 
-from modalign.commands.console import CommandParser, table
+from modalign.commands.console import table
+from modalign.plugins.command_parser import CommandParser
 from modalign.plugins.manager import registry
 from modalign.plugins.registry import KINDS, Registry
 

@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 
 import modalign
-from modalign.commands.console import CommandParser, table
+from modalign.commands.console import table
 from modalign.core.errors import UserError, did_you_mean
+from modalign.plugins.command_parser import CommandParser
 
 
 def main(argv: list[str]) -> int:

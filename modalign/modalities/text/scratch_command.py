@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modalign.commands.console import CommandParser
 from modalign.core.errors import UserError
+from modalign.plugins.command_parser import CommandParser
 
 
 def main(argv: list[str]) -> int:
