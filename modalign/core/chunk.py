@@ -1,7 +1,7 @@
 """A chunk of a stream's rows becomes examples, and a count of what became of each row."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from modalign.core.extra_cells import add_cells
 from modalign.core.format import Format
 from modalign.core.modality import Modality
 from modalign.core.order import Pick
+from modalign.core.parsing import parse_row
 from modalign.core.sources.base import NumberedRow
 
 StreamRow = tuple[str, Format, NumberedRow]
@@ -94,8 +95,7 @@ class ChunkReader:
         try:
             if isinstance(row, RowError):
                 raise row
-            comparisons = [replace(comparison, source=source, row=number) for comparison in format.parse(row)]
-            return _Row(source, number, comparisons, format.left_out(row))
+            return _Row(source, number, parse_row(row, format, (source, number)), format.left_out(row))
         except RowError as error:
             return _Row(source, number, errors=[self._bad(error, source, number)])
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 def content_hash(value: Any) -> str:
     """A hash of nested containers, dataclasses, tensors and plain values; equal content gives equal hashes.
 
+    An object with a method `content_key()` is hashed as what that returns.
+
     Raises:
         TypeError: Something in it is of a type whose content is not defined here.
     """
@@ -36,7 +38,9 @@ def _array(tensor: Tensor) -> Any:
 
 def _feed(digest: "blake2b", value: Any) -> None:
     """Every value goes in with its type and length, so that no two structures share a byte stream."""
-    if isinstance(value, Tensor):
+    if hasattr(value, "content_key"):
+        _feed(digest, value.content_key())
+    elif isinstance(value, Tensor):
         digest.update(f"tensor{tuple(value.shape)}{value.dtype}".encode())
         digest.update(_array(value))
     elif is_dataclass(value) and not isinstance(value, type):

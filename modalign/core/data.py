@@ -167,15 +167,28 @@ class PreferenceDataModule(LightningDataModule):
         """Have every batch carry its rows' content hashes; a cached reference asks for this."""
         self._fingerprints = True
 
-    def all_batches(self, rank: int, world: int) -> Iterator[PreferenceBatch]:
-        """Every training and validation comparison of this rank once, in order, for passes that precede training."""
+    def all_batches(self, rank: int, world: int, epochs: int = 1) -> Iterator[PreferenceBatch]:
+        """Every comparison of this rank in order, for passes that precede training.
+
+        Args:
+            rank: Whose.
+            world: Number of ranks.
+            epochs: As how many different epochs the training comparisons come; all others come once.
+        """
         for which in ("train", "validation", "test"):
             data = self._sets.get(which)
             if isinstance(data, ComparisonStream):
                 raise ConfigError("A cached reference cannot read a stream ahead.", "Set data.streaming: false.")
             if data is not None:
                 order = BatchOrder(len(data), self.validation_batch_size, shuffle=False, rank=rank, world=world)
-                yield from (batch for _, batch in map_batches(data, self._collate(), order, 0, 0, self.workers))
+                for epoch in range(epochs if which == "train" else 1):
+                    yield from (batch for _, batch in map_batches(data, self._collate(), order, epoch, 0, self.workers))
+
+    def readable(self) -> Iterator[Comparison]:
+        """Every comparison of the data that is set up and is no stream, in order."""
+        for which, data in self._sets.items():
+            if not isinstance(data, ComparisonStream):
+                yield from self.comparisons(which)
 
     def probe_batches(self, count: int) -> Iterator[PreferenceBatch]:
         """The first batches of the validation data, or of the training data where there is none, always the same."""

@@ -13,7 +13,8 @@ from modalign.core.extra_cells import Place, add_cells, check_extra_roles
 from modalign.core.format import Format
 from modalign.core.keys import key_seed
 from modalign.core.modality import Modality
-from modalign.core.scan import Scan, parse_row
+from modalign.core.parsing import parse_row
+from modalign.core.scan import Scan
 from modalign.core.sources import RowSource
 
 

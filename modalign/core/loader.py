@@ -122,7 +122,10 @@ class Collate:
             examples = [example.only(self.roles) for example in examples]
         batch = self.modality.collate(examples, [pick.index for pick, _ in picked], epoch)
         if self.fingerprints:
-            batch.fingerprints = tuple(content_hash([e.comparison.roles, e.cells]) for e in examples)
+            batch.fingerprints = tuple(
+                content_hash([example.comparison.roles, example.cells, self.modality.draw_key(pick.index, epoch)])
+                for (pick, _), example in zip(picked, examples, strict=True)
+            )
         return batch
 
 

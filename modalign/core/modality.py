@@ -1,7 +1,7 @@
 """The contract of a modality: everything the loop has to know about text, images or sound."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ from torch import nn
 
 from modalign.core.batch import Candidate, Comparison, Example, Likelihood, PreferenceBatch
 from modalign.core.errors import UserError
-from modalign.core.objectives.base import Needs
+from modalign.core.objectives.base import Needs, Objective
 
 
 class Modality(ABC):
@@ -58,6 +58,34 @@ class Modality(ABC):
             RowError: The comparison has none.
         """
         raise self._missing(f"cells of the role {role!r}")
+
+    @property
+    def draw_cycle(self) -> int | None:
+        """After how many epochs a row's draws repeat: 1 where nothing is drawn, None where every epoch has its own.
+
+        What a likelihood draws, such as a diffusion model's timestep and noise, must be a pure function of the run's
+        seed, the batch's `epoch` modulo this cycle, and the row's `index`.
+        """
+        return 1
+
+    def draw_key(self, index: int, epoch: int) -> tuple[int | str, ...]:
+        """What the draws of a row depend on; part of the key of a cached reference."""
+        return ()
+
+    def prepare(self, comparisons: Iterable[Comparison], device: torch.device) -> None:  # noqa: B027
+        """Compute ahead what frozen parts make of the data, such as latents; called before `load`'s policy is used.
+
+        Args:
+            comparisons: Everything that will be trained and evaluated on, in the order of the data.
+            device: Where to compute.
+
+        Raises:
+            RowError: A comparison cannot be used; the message names its source and row.
+        """
+
+    def start_notes(self, objective: Objective) -> Sequence[str]:
+        """What a user should know of how an objective's options work out in this modality; printed as a run starts."""
+        return ()
 
     @abstractmethod
     def collate_cells(self, cells: Sequence[Any]) -> dict[str, Any]:
@@ -156,6 +184,19 @@ class Modality(ABC):
     def library(self, options: Mapping[str, Any]) -> str:
         """The name of the library that loads what `export` writes with these options, for the model card."""
         return ""
+
+    def save(self, response: Any, stem: Path) -> Path | None:
+        """Write a response as a file (`stem` with a suffix: PNG, WAV); None where it is text, which needs no file."""
+        return None
+
+    def contact_sheet(self, prompts: Sequence[Any], columns: Mapping[str, Sequence[Any]]) -> Any:
+        """A PIL image of responses side by side, a row a prompt and a named column a policy; None where none is made.
+
+        Args:
+            prompts: One a row.
+            columns: For each name, one response a prompt.
+        """
+        return None
 
     def preview(self, prompt: Any, response: Any) -> str:
         """A line or two a person can read, for sample tables and logs."""

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
@@ -62,12 +64,21 @@ class PreferenceModule(LightningModule):
         if not hasattr(self, "policy"):
             seed_global(run_seed(), "load")
             self.policy = self.modality.load()
+        self._prepare_data()
         if stage == "fit":
             check_trainable(self.policy)
+            for note in self.modality.start_notes(self.objective):
+                rank_zero_only(print)(note)
         if self.objective.uses_reference:
             self.reference = self.reference or default_reference(self.modality, self.policy)
             self.reference.prepare(self._reference_context(self.reference))
             self.trainer.strategy.barrier("reference")
+
+    def _prepare_data(self) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            self.modality.prepare(data.readable(), self.trainer.strategy.root_device)
+            self.trainer.strategy.barrier("data")
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self._optimizer([p for p in self.parameters() if p.requires_grad])
@@ -133,11 +144,27 @@ class PreferenceModule(LightningModule):
             modality=self.modality,
             policy=self.policy,
             needs=self.objective.needs,
-            batches=data and (lambda: data.all_batches(trainer.global_rank, trainer.world_size)),
+            batches=data and (lambda: data.all_batches(trainer.global_rank, trainer.world_size, self._epochs_drawn())),
             device=trainer.strategy.root_device,
             autocast=trainer.precision_plugin.forward_context,
             precision=str(trainer.precision),
         )
+
+    def _epochs_drawn(self) -> int:
+        """As how many epochs the training data differs, in this run."""
+        cycle, trainer = self.modality.draw_cycle, self.trainer
+        if cycle == 1 or trainer.state.fn != TrainerFn.FITTING:
+            return 1
+        epochs: int | None = trainer.max_epochs
+        if epochs is None or epochs < 0:
+            if trainer.max_steps < 0:
+                raise ConfigError(
+                    "A cached reference must know how many epochs there will be.",
+                    "Set trainer.max_epochs or trainer.max_steps, or use model.reference: frozen.",
+                )
+            batches = int(trainer.max_steps * trainer.accumulate_grad_batches)
+            epochs = -(-batches // len(trainer.datamodule.train_dataloader()))
+        return min(epochs, cycle) if cycle else epochs
 
     def on_fit_start(self) -> None:
         if self.reference is not None:

@@ -3,9 +3,8 @@
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -16,6 +15,7 @@ from modalign.core.errors import ConfigError, RowError
 from modalign.core.extra_cells import Answered, LatestOther, Place, add_cells
 from modalign.core.format import Format
 from modalign.core.modality import Modality
+from modalign.core.parsing import parse_row
 from modalign.core.sources import RowSource
 
 ROWS_WITHOUT_BAR = 2000
@@ -39,16 +39,6 @@ class Places:
         self.sources.append(place[0])
         self.rows.append(place[1])
         self.parts.append(place[2])
-
-
-def parse_row(row: Mapping[str, Any], format: Format, place: tuple[str, int]) -> list[Comparison]:
-    """The comparisons of one row, which know the file and the row number they are from.
-
-    Raises:
-        RowError: The row cannot be parsed.
-    """
-    source, number = place
-    return [replace(comparison, source=source, row=number) for comparison in format.parse(row)]
 
 
 def prompt_key(comparison: Comparison) -> int:

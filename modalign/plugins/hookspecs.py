@@ -69,5 +69,10 @@ def modalign_register_formats(register: Register) -> None:
 
 
 @hookspec
+def modalign_register_families(register: Register) -> None:
+    """Add families of diffusion models: subclasses of `modalign.modalities.diffusion.family.DiffusionFamily`."""
+
+
+@hookspec
 def modalign_register_commands(register: Register) -> None:
     """Add commands beside `fit`: functions `(argv: list[str]) -> int | None` that parse their own arguments."""

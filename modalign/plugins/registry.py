@@ -35,6 +35,7 @@ KINDS = {
         Kind("reward", "modalign_register_rewards", "modalign.core.reward:Reward"),
         Kind("sampler", "modalign_register_samplers", "modalign.core.sampler:Sampler"),
         Kind("format", "modalign_register_formats", "modalign.core.format:Format"),
+        Kind("family", "modalign_register_families", "modalign.modalities.diffusion.family:DiffusionFamily"),
         Kind("command", "modalign_register_commands"),
     )
 }

@@ -1,0 +1,51 @@
+"""Images and sounds as data holds them: a file, or the bytes of one, not decoded yet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from modalign.core.errors import RowError
+
+
+@dataclass(frozen=True)
+class Media:
+    """One file's content.
+
+    Attributes:
+        path: Where it is; relative to the folder of the file whose row names it until `located` has made it absolute.
+        data: The content itself, where the row holds it; `path` then only names it in messages.
+    """
+
+    path: str = ""
+    data: bytes | None = field(default=None, repr=False)
+
+    def read(self) -> bytes:
+        """The content.
+
+        Raises:
+            RowError: The file is missing, empty or cannot be read.
+        """
+        try:
+            content = self.data if self.data is not None else Path(self.path).read_bytes()
+        except OSError as error:
+            raise RowError(
+                f"{self.path!r} cannot be read: {error.strerror or error}",
+                "Give a path that exists, absolute or relative to the folder of the data file.",
+            ) from None
+        if not content:
+            raise RowError(f"{self.path or 'the file in the row'!r} is empty", "Remove the row, or mend the file.")
+        return content
+
+
+def located(value: Any, folder: Path) -> Any:
+    """The same value, with every relative path of a `Media` in it, however nested, taken from `folder`."""
+    if isinstance(value, Media):
+        if value.data is not None or Path(value.path).is_absolute():
+            return value
+        return replace(value, path=str(folder / Path(value.path).expanduser()))
+    if isinstance(value, Mapping):
+        return {key: located(item, folder) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(located(item, folder) for item in value)
+    return value
