@@ -57,7 +57,7 @@ class DiffusionFamily(ABC):
 
     @abstractmethod
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """What the text encoders make of N prompts, by name, each `(N, ...)`; "" is what guidance calls unconditional."""
+        """What the text encoders make of N prompts, by name, each `(N, ...)`; "" is the unconditional prompt."""
 
     def corrupt(self, clean: Tensor, noise: Tensor, position: Tensor) -> Corrupted:
         """Corrupt latents; see `NoiseProcess.corrupt`."""

@@ -1,7 +1,6 @@
 """What all modalities of diffusion models share: loading a denoiser, and its likelihood of latents."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import torch
@@ -12,8 +11,8 @@ from modalign.core.errors import ConfigError, did_you_mean
 from modalign.core.keys import run_seed
 from modalign.core.modality import Modality
 from modalign.core.objectives.base import Needs
-from modalign.modalities.diffusion.cells import DiffusionCell, drawn_cells
-from modalign.modalities.diffusion.draws import RowDraws, Timesteps
+from modalign.modalities.diffusion.cells import drawn_cells
+from modalign.modalities.diffusion.draws import RowDraws
 from modalign.modalities.diffusion.family import DiffusionFamily
 from modalign.modalities.diffusion.likelihood import ErrorSettings, denoising_logps
 from modalign.modalities.diffusion.loading import load_denoiser, load_family
