@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,16 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [json.dumps(row) for row in rows_for("text/dpo")]
     folder = tmp_path_factory.mktemp("recipes") / "model"
     return write_scratch_model(texts, folder, vocab_size=300, hidden_size=16, layers=1, heads=2, max_positions=128)
+
+
+@pytest.fixture(scope="session")
+def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """From a name in `tests.tiny_pipelines.PIPELINES` to its folder, written once a session; only to be read."""
+    from tests.tiny_pipelines import PIPELINES
+
+    root = tmp_path_factory.mktemp("pipelines")
+
+    def folder(name: str) -> Path:
+        return root / name if (root / name).exists() else PIPELINES[name](root / name)
+
+    return folder
