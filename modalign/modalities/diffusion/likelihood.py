@@ -7,18 +7,20 @@ For one cell, with clean latents `z`, prompt `c` and drawn time `t` and noise `n
 averaged over the draws: the mean over all latent numbers, in float32. The evidence lower bound has the sum of squares
 times a schedule's factor in its place (Diffusion-DPO, arXiv 2311.12908, Eq. 14), so an objective's beta works per mean
 squared error: 2,500 here is `beta_dpo` 5,000 of Salesforce's code and of diffusers' SDXL script, which halve it, and
-2,500 of diffusers' Stable Diffusion script, which does not.
+2,500 of diffusers' Stable Diffusion script, which does not. docs/diffusion-units.md converts the others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from modalign.modalities.diffusion.draws import RowDraws, Timesteps
+from modalign.core.errors import ConfigError, did_you_mean
+from modalign.modalities.diffusion.draws import RowDraws
 from modalign.modalities.diffusion.family import DiffusionFamily
-from modalign.modalities.diffusion.weighting import Weighting, error_weight
+from modalign.modalities.diffusion.timesteps import Timesteps
+from modalign.modalities.diffusion.weighting import WEIGHTINGS, Weighting, error_weight
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,11 @@ class ErrorSettings:
     Attributes:
         timesteps: Where it is measured.
         weighting: What each noise level counts.
-        gamma: Of `min_snr`.
-        draws: Over how many times and noises it is averaged.
+        gamma: Of `min_snr`, above 0.
+        draws: Over how many times and noises it is averaged, at least 1.
+
+    Raises:
+        ConfigError: A value is out of range.
     """
 
     timesteps: Timesteps
@@ -37,54 +42,107 @@ class ErrorSettings:
     gamma: float = 5.0
     draws: int = 1
 
+    def __post_init__(self) -> None:
+        if self.weighting not in WEIGHTINGS:
+            raise ConfigError(f"weighting is {self.weighting!r}.", did_you_mean(str(self.weighting), WEIGHTINGS))
+        if not self.gamma > 0:
+            raise ConfigError(f"min_snr_gamma is {self.gamma}.", "Give a number above 0; 5 in the paper.")
+        if self.draws < 1:
+            raise ConfigError(f"draws is {self.draws}.", "Give at least 1.")
+
+
+@dataclass(frozen=True)
+class CleanCells:
+    """N cells as a denoiser needs them.
+
+    Attributes:
+        mean: `(N, ...)` clean latents.
+        std: Their standard deviation, where they are to be sampled anew at each draw; None where `mean` is all.
+        text: The prompts' encodings, `(N, ...)` each.
+        numbers: `(N, M)`; see `DiffusionFamily.predict`.
+    """
+
+    mean: Tensor
+    std: Tensor | None
+    text: Mapping[str, Tensor]
+    numbers: Tensor | None = None
+
+    def only(self, cells: Tensor) -> "CleanCells":
+        """Some of the cells, by their numbers `(M,)`."""
+        return CleanCells(
+            self.mean[cells],
+            None if self.std is None else self.std[cells],
+            {name: values[cells] for name, values in self.text.items()},
+            None if self.numbers is None else self.numbers[cells],
+        )
+
 
 def denoising_logps(
     family: DiffusionFamily,
     denoiser: nn.Module,
-    mean: Tensor,
-    std: Tensor | None,
-    text: Mapping[str, Tensor],
-    numbers: Tensor | None,
-    keys: RowDraws,
+    cells: CleanCells,
+    draws: RowDraws,
     settings: ErrorSettings,
+    free: Tensor | None = None,
 ) -> Tensor:
-    """`(N,)` float32: minus each cell's weighted denoising error.
+    """Minus each cell's weighted denoising error: `(N,)` float32, or float64 where the latents are.
 
     Args:
         family: Corrupts and calls the denoiser.
         denoiser: The policy or a reference.
-        mean: `(N, ...)` clean latents.
-        std: Their standard deviation, where they are to be sampled anew at each draw.
-        text: The prompts' encodings, `(N, ...)` each.
-        numbers: See `DiffusionFamily.predict`.
-        keys: Of the randomness.
+        cells: On the denoiser's device.
+        draws: The keys of the randomness.
         settings: See there.
+        free: `(N,)` bool, the cells that need no gradient: they get a forward of their own that keeps no activations.
+
+    Raises:
+        ConfigError: The family answers in another shape than it asks, or the timesteps do not fit its process.
     """
-    errors = [
-        _errors(family, denoiser, mean, std, text, numbers, keys, settings, draw) for draw in range(settings.draws)
-    ]
+    if free is None or not torch.is_grad_enabled():
+        return _mean_logps(family, denoiser, cells, draws, settings)
+    logps = cells.mean.new_zeros(len(cells.mean), dtype=_wide(cells.mean))
+    for grad, some in ((False, free), (True, ~free)):
+        places = some.nonzero().squeeze(1)
+        if len(places):
+            with torch.set_grad_enabled(grad):
+                part = _mean_logps(family, denoiser, cells.only(places), draws.only(places.tolist()), settings)
+            logps = logps.index_put((places,), part)
+    return logps
+
+
+def _mean_logps(
+    family: DiffusionFamily, denoiser: nn.Module, cells: CleanCells, draws: RowDraws, settings: ErrorSettings
+) -> Tensor:
+    errors = [_errors(family, denoiser, cells, draws, settings, draw) for draw in range(settings.draws)]
     return -torch.stack(errors).mean(0)
 
 
 def _errors(
     family: DiffusionFamily,
     denoiser: nn.Module,
-    mean: Tensor,
-    std: Tensor | None,
-    text: Mapping[str, Tensor],
-    numbers: Tensor | None,
-    keys: RowDraws,
+    cells: CleanCells,
+    draws: RowDraws,
     settings: ErrorSettings,
     draw: int,
 ) -> Tensor:
-    shape: Sequence[int] = mean.shape[1:]
-    device, clean = mean.device, mean.to(torch.promote_types(mean.dtype, torch.float32))
-    if std is not None:
-        clean = clean + std * keys.noise(shape, draw, "posterior").to(device)
-    noise = keys.noise(shape, draw).to(device, clean.dtype)
-    position = keys.positions(settings.timesteps, family.process.timesteps, draw).to(device)
-    corrupted = family.corrupt(clean, noise, position)
-    prediction = family.predict(denoiser, corrupted.noisy, corrupted.time, text, numbers)
-    squares = (prediction.to(clean.dtype) - corrupted.target).square()
+    """`(N,)`: the weighted mean squared errors of one draw."""
+    shape, dtype = cells.mean.shape[1:], _wide(cells.mean)
+    clean = cells.mean.to(dtype)
+    if cells.std is not None:
+        clean = clean + cells.std.to(dtype) * draws.noise(shape, draw, "posterior").to(clean)
+    noise = draws.noise(shape, draw).to(clean)
+    corrupted = family.corrupt(clean, noise, draws.positions(settings.timesteps, family.process.timesteps, draw))
+    prediction = family.predict(denoiser, corrupted.noisy, corrupted.time, cells.text, cells.numbers)
+    if prediction.shape != corrupted.target.shape:
+        raise ConfigError(
+            f"{type(family).__name__} predicts {tuple(prediction.shape)}, and {tuple(corrupted.target.shape)} was "
+            "asked of it.",
+            "The denoiser is another than the family was written for, or the family must cut its answer to shape.",
+        )
+    squares = (prediction.to(dtype) - corrupted.target).square()
     weight = error_weight(settings.weighting, family.process.prediction, corrupted, settings.gamma)
-    return weight * squares.flatten(1).mean(1)
+    return weight.to(dtype) * squares.flatten(1).mean(1)
+
+
+def _wide(values: Tensor) -> torch.dtype:
+    return torch.promote_types(values.dtype, torch.float32)

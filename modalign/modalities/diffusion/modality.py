@@ -14,7 +14,7 @@ from modalign.core.objectives.base import Needs
 from modalign.modalities.diffusion.cells import drawn_cells
 from modalign.modalities.diffusion.draws import RowDraws
 from modalign.modalities.diffusion.family import DiffusionFamily
-from modalign.modalities.diffusion.likelihood import ErrorSettings, denoising_logps
+from modalign.modalities.diffusion.likelihood import CleanCells, ErrorSettings, denoising_logps
 from modalign.modalities.diffusion.loading import load_denoiser, load_family
 
 
@@ -46,7 +46,7 @@ class DiffusionModality(Modality):
         return None
 
     def draw_key(self, index: int, epoch: int) -> tuple[int | str, ...]:
-        return (run_seed(), epoch, index)
+        return (run_seed(), epoch % self.draw_cycle if self.draw_cycle else epoch, index)
 
     def collate(self, examples: Sequence[Example], index: Sequence[int], epoch: int = 0) -> PreferenceBatch:
         return super().collate(drawn_cells(examples, index, epoch), index, epoch)
@@ -54,18 +54,10 @@ class DiffusionModality(Modality):
     def likelihood(self, model: nn.Module, batch: PreferenceBatch, needs: Needs) -> Likelihood:
         for name in sorted(needs.extra - self.provides):
             raise ConfigError(f"The {self.name} modality cannot compute {name!r}.", did_you_mean(name, self.provides))
-        mean, std = self._latents(batch)
-        text = self._text(batch)
-        logps = denoising_logps(
-            self.family,
-            model,
-            mean,
-            std,
-            text,
-            batch.inputs.get("numbers"),
-            RowDraws.of(batch, self.draw_cycle),
-            self.errors,
-        )
+        cells = CleanCells(*self._latents(batch), self._text(batch), batch.inputs.get("numbers"))
+        free = batch.cells_of(needs.no_grad_roles) if needs.no_grad_roles else None
+        draws = RowDraws.of(batch, self.draw_cycle)
+        logps = denoising_logps(self.family, model, cells, draws, self.errors, free)
         return Likelihood(batch.scatter(logps), batch.sizes)
 
     @torch.no_grad()

@@ -1,16 +1,28 @@
 """How clean data is corrupted, and what the network is asked to predict of it.
 
-`position` in [0, 1) orders the corruption of one model from cleanest to noisiest; each process maps it to its own time.
-At any time `noisy = signal * clean + noise_level * noise`.
+A `position` in [0, 1) orders the corruption of one model from cleanest to noisiest; each process maps it to its own
+time, which need be neither an integer nor 0 where the data is clean. At any time
+`noisy = signal * clean + noise_level * noise`.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
+from modalign.core.errors import ConfigError, did_you_mean
+
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
+"""What a network predicts, where `noisy = signal * clean + noise_level * noise`:
+
+- `epsilon`: the noise.
+- `v_prediction`: `signal * noise - noise_level * clean`, where the squares of both factors sum to 1 (Salimans and Ho,
+  arXiv 2202.00512).
+- `sample`: the clean data.
+- `flow`: `noise - clean`, where both factors sum to 1, or its negative.
+"""
 
 
 @dataclass(frozen=True)
@@ -20,7 +32,7 @@ class Corrupted:
     Attributes:
         noisy: `(N, ...)`, what the network sees.
         target: `(N, ...)`, what it should predict.
-        time: `(N,)`, what it is told of the time, as it takes it.
+        time: `(N,)`, what it is told of the time, as it takes it: integers or floats.
         signal: `(N,)`, the factor of the clean data in `noisy`.
         noise_level: `(N,)`, the factor of the noise in `noisy`.
     """
@@ -37,7 +49,8 @@ class NoiseProcess(ABC):
 
     Attributes:
         prediction: What the network predicts; it decides how an error in it relates to an error in the noise.
-        timesteps: The number of time steps the model was trained with.
+        timesteps: In how many time steps the model's training divided the way to noise; a process in continuous time
+            says how finely fixed time steps are counted.
     """
 
     prediction: Prediction
@@ -45,51 +58,90 @@ class NoiseProcess(ABC):
 
     @abstractmethod
     def corrupt(self, clean: Tensor, noise: Tensor, position: Tensor) -> Corrupted:
-        """Corrupt `(N, ...)` clean data by noise of the same shape at `(N,)` positions; all in float32."""
+        """Corrupt clean data.
+
+        Args:
+            clean: `(N, ...)`, float32 or float64, on any device.
+            noise: Standard normal, of the same shape, dtype and device.
+            position: `(N,)` float64 in [0, 1), on the CPU.
+
+        Returns:
+            Everything on `clean`'s device, floats in its dtype.
+        """
 
 
 class DiscreteProcess(NoiseProcess):
     """A variance-preserving diffusion with integer time steps: `sqrt(abar) clean + sqrt(1 - abar) noise`.
 
     Args:
-        alphas_cumprod: `(T,)`, the scheduler's `abar` by time step.
+        alphas_cumprod: `(T,)`, `abar` by time step, falling from below 1 to at least 0 (no signal at all).
         prediction: `epsilon`, `v_prediction` or `sample`.
+
+    Raises:
+        ConfigError: `alphas_cumprod` is no such course, or the prediction is none of the three.
     """
 
     def __init__(self, alphas_cumprod: Tensor, prediction: Prediction) -> None:
-        self.alphas_cumprod = alphas_cumprod.double()
+        kinds = [kind for kind in get_args(Prediction) if kind != "flow"]
+        if prediction not in kinds:
+            raise ConfigError(
+                f"A diffusion in discrete time cannot predict {prediction!r}.", did_you_mean(prediction, kinds)
+            )
+        course = alphas_cumprod.detach().to("cpu", torch.float64)
+        if not ((course >= 0) & (course < 1)).all() or (course.diff() > 0).any():
+            raise ConfigError(
+                "The scheduler's alphas_cumprod do not fall from below 1 to 0 or above.",
+                "Give the model the scheduler that it was trained with.",
+            )
+        self.alphas_cumprod = course
         self.prediction = prediction
-        self.timesteps = len(alphas_cumprod)
+        self.timesteps = len(course)
 
     def corrupt(self, clean: Tensor, noise: Tensor, position: Tensor) -> Corrupted:
-        time = (position.double() * self.timesteps).long().clamp(0, self.timesteps - 1)
-        alpha = self.alphas_cumprod.to(time.device)[time]
-        signal, level = alpha.sqrt().to(clean.dtype), (1 - alpha).sqrt().to(clean.dtype)
+        time = grid_index(position, self.timesteps)
+        alpha = self.alphas_cumprod[time]
+        signal, level = alpha.sqrt().to(clean), (1 - alpha).sqrt().to(clean)
         a, s = broadcast(signal, clean), broadcast(level, clean)
-        target = {"epsilon": noise, "sample": clean, "v_prediction": a * noise - s * clean}[self.prediction]
-        return Corrupted(a * clean + s * noise, target, time, signal, level)
+        target = {
+            "epsilon": lambda: noise,
+            "sample": lambda: clean,
+            "v_prediction": lambda: a * noise - s * clean,
+        }[self.prediction]()
+        return Corrupted(a * clean + s * noise, target, time.to(clean.device), signal, level)
 
 
 class RectifiedFlow(NoiseProcess):
     """Straight paths from data to noise, `(1 - q) clean + q noise`; the target is the velocity `noise - clean`.
 
     Args:
-        shift: Moves times towards the noise: `q = shift u / (1 + (shift - 1) u)` (Esser et al. 2024, Eq. 23).
-        timesteps: The network is told `q * time_scale`.
-        time_scale: 1000 for SD3, 1 for FLUX.
+        shift: Moves times towards the noise: `q = shift u / (1 + (shift - 1) u)` (Esser et al., arXiv 2403.03206,
+            Eq. 23). Under logit-normal times, the same as adding `log(shift)` to the normal's mean.
+        timesteps: `u` is one of `1/T, 2/T, ..., 1`: data without any noise is never shown to the network.
+        time_scale: The network is told `q * time_scale`.
+
+    Raises:
+        ConfigError: A number is not above 0.
     """
 
     prediction: Prediction = "flow"
 
     def __init__(self, shift: float = 1.0, timesteps: int = 1000, time_scale: float = 1000.0) -> None:
+        for name, value in (("shift", shift), ("timesteps", timesteps), ("time_scale", time_scale)):
+            if not value > 0:
+                raise ConfigError(f"A flow's {name} is {value}.", "Give a number above 0.")
         self.shift, self.timesteps, self.time_scale = shift, timesteps, time_scale
 
     def corrupt(self, clean: Tensor, noise: Tensor, position: Tensor) -> Corrupted:
-        # The trained grid starts at 1/T: data without any noise was never shown to the network.
-        step = ((position.double() * self.timesteps).floor() + 1).clamp(1, self.timesteps) / self.timesteps
-        level = (self.shift * step / (1 + (self.shift - 1) * step)).to(clean.dtype)
-        q = broadcast(level, clean)
-        return Corrupted((1 - q) * clean + q * noise, noise - clean, level * self.time_scale, 1 - level, level)
+        step = (grid_index(position, self.timesteps) + 1).double() / self.timesteps
+        exact = self.shift * step / (1 + (self.shift - 1) * step)
+        level, signal, time = exact.to(clean), (1 - exact).to(clean), (exact * self.time_scale).to(clean)
+        noisy = broadcast(signal, clean) * clean + broadcast(level, clean) * noise
+        return Corrupted(noisy, noise - clean, time, signal, level)
+
+
+def grid_index(position: Tensor, count: int) -> Tensor:
+    """`(N,)` int64: which of `count` equal parts of [0, 1) each position lies in."""
+    return (position.double() * count).long().clamp(0, count - 1)
 
 
 def broadcast(values: Tensor, like: Tensor) -> Tensor:
