@@ -15,6 +15,7 @@ class Characters(Modality):
     """Cuts prompts to `max_prompt` characters and refuses responses longer than `max_response`."""
 
     name = "characters"
+    reads = frozenset({"text"})
     extra_roles = frozenset({"loud"})
 
     def __init__(self, max_prompt: int = 10_000, max_response: int = 10_000) -> None:

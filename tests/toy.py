@@ -34,6 +34,7 @@ class Bigrams(nn.Module):
 
 class Letters(Modality):
     name = "letters"
+    reads = frozenset({"text"})
 
     def __init__(self, dropout: float = 0.0, double: bool = False, longest: int = 64) -> None:
         self.dropout = dropout

@@ -81,13 +81,15 @@ def check_strategy(strategy: Strategy) -> None:
         )
 
 
-def check_feedback(objective: Objective, format: Format, columns: Mapping[str, Any], source: str) -> None:
-    """Refuse an objective that asks for what the rows do not say.
+def check_feedback(
+    objective: Objective, format: Format, columns: Mapping[str, Any], source: str, modality: Modality | None = None
+) -> None:
+    """Refuse an objective that asks for what the rows do not say, and a format of another modality.
 
     Raises:
         ConfigError: Naming the data and a cure.
     """
-    offered = format.resolve(columns, source).feedback(columns)
+    offered = format.resolve(columns, source, modality).feedback(columns)
     if objective.feedback not in offered:
         raise ConfigError(
             f"The objective {type(objective).__name__} learns from {_EXAMPLES[objective.feedback]}, and {source} "

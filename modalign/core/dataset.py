@@ -58,7 +58,7 @@ class ComparisonDataset(Dataset[Example]):
         check_extra_roles(extra_roles, modality)
         columns = [source.columns() for source in sources]
         self.sources = tuple(sources)
-        self.formats = tuple(format.resolve(names, s.name) for s, names in zip(sources, columns, strict=True))
+        self.formats = tuple(format.resolve(names, s.name, modality) for s, names in zip(sources, columns, strict=True))
         self.feedback = frozenset.intersection(
             *(resolved.feedback(names) for resolved, names in zip(self.formats, columns, strict=True))
         )

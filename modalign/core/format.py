@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from modalign.core.batch import Comparison
+from modalign.core.errors import ConfigError
+from modalign.core.modality import Modality
 from modalign.core.objectives.base import Feedback
 
 
@@ -14,10 +16,12 @@ class Format(ABC):
     Attributes:
         name: The short name it is registered under.
         wants: The columns it reads, in a few words; told where no format fits.
+        modalities: Names of the modalities whose responses it reads; empty where it reads those of any.
     """
 
     name: ClassVar[str]
     wants: ClassVar[str] = ""
+    modalities: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def matches(self, columns: Mapping[str, Any]) -> bool:
@@ -50,10 +54,27 @@ class Format(ABC):
         """
         return frozenset({Feedback.PAIRWISE, Feedback.DEMONSTRATION, Feedback.POINTWISE})
 
-    def resolve(self, columns: Mapping[str, Any], source: str) -> "Format":
+    def fits(self, modality: Modality | None) -> bool:
+        """Whether the responses it reads are what a modality takes; None stands for any modality."""
+        return modality is None or not self.modalities or bool(self.modalities & {modality.name, *modality.reads})
+
+    def resolve(self, columns: Mapping[str, Any], source: str, modality: Modality | None = None) -> "Format":
         """The format to parse with, once the columns are known; `auto` chooses another here.
+
+        Args:
+            columns: Column names with the first row's values.
+            source: Where they are from, for messages.
+            modality: What will encode the comparisons; None where that is not known.
 
         Raises:
             UserError: The columns do not fit.
+            ConfigError: The responses are not of this modality.
         """
+        if modality is not None and not self.fits(modality):
+            raise ConfigError(
+                f"The format {self.name!r} reads responses of {' and '.join(sorted(self.modalities))}, and the "
+                f"modality of the run is {modality.name!r}.",
+                f"Set data.format: auto, which chooses among the formats of {modality.name}, or name one of those; "
+                "`modalign plugins format` lists all.",
+            )
         return self

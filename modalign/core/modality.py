@@ -25,12 +25,15 @@ class Modality(ABC):
         provides: Extra likelihood quantities it can compute (see `Needs.extra`).
         extra_roles: Cells it can add on an objective's request.
         supports_adapters: Whether `adapter_off` works for policies that carry an adapter.
+        reads: Modalities whose data formats it takes too, beside those of its own name: `text`, where responses are
+            strings.
     """
 
     name: ClassVar[str]
     provides: ClassVar[frozenset[str]] = frozenset()
     extra_roles: ClassVar[frozenset[str]] = frozenset()
     supports_adapters: ClassVar[bool] = False
+    reads: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def load(self, model: str | None = None) -> nn.Module:

@@ -42,7 +42,7 @@ class Reading:
         """
         sources = [open_rows(path, split, self.config_name) for path in paths]
         for source in sources:
-            check_feedback(self.objective, self.format, source.columns(), source.name)
+            check_feedback(self.objective, self.format, source.columns(), source.name, self.modality)
         return ComparisonDataset(
             sources,
             self.format,
@@ -72,5 +72,5 @@ class Reading:
             max_rows=self.max_rows,
         )
         for name, columns in stream.columns():
-            check_feedback(self.objective, self.format, columns, name)
+            check_feedback(self.objective, self.format, columns, name, self.modality)
         return stream

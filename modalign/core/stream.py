@@ -99,7 +99,7 @@ class ComparisonStream:
             format: Format | None = None
             for number, row in stream_rows(path, self.split, self.config_name):
                 if format is None and not isinstance(row, RowError):
-                    format = self._format.resolve(row, path)
+                    format = self._format.resolve(row, path, self.reader.modality)
                 yield path, format or self._format, (number, row)
 
 

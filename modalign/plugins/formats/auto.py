@@ -8,14 +8,18 @@ from typing import Any, ClassVar
 from modalign.core.batch import Comparison
 from modalign.core.errors import UserError
 from modalign.core.format import Format
+from modalign.core.modality import Modality
 from modalign.plugins.formats.values import shown
 
 _NOT_BY_COLUMNS = frozenset({"auto", "columns"})
-_CURE = "Name the format in data.format, or use `columns` to say which column is what."
+_CURE = (
+    "Name the format in data.format, with the names of columns as its options where they are others; or, for text, use "
+    "`columns` to say which column is what."
+)
 
 
 class AutoFormat(Format):
-    """Chooses among all registered formats, those of other packages included, the one that matches the columns.
+    """Chooses the one that matches the columns among the registered formats of the modality, other packages' too.
 
     A format that cannot be built without options is left to be named.
 
@@ -33,8 +37,9 @@ class AutoFormat(Format):
         """Never: it stands for another format."""
         return False
 
-    def resolve(self, columns: Mapping[str, Any], source: str) -> Format:
-        formats, notes = (self.formats, []) if self.formats is not None else _registered()
+    def resolve(self, columns: Mapping[str, Any], source: str, modality: Modality | None = None) -> Format:
+        known, notes = (self.formats, []) if self.formats is not None else _registered()
+        formats = [format for format in known if format.fits(modality)]
         matching = [format for format in formats if _matches(format, columns, notes)]
         for note in notes:
             warnings.warn(f"data.format auto: {note}", stacklevel=2)

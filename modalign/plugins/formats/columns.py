@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 from modalign.core.batch import Comparison
 from modalign.core.errors import ConfigError, RowError, UserError, did_you_mean
 from modalign.core.format import Format
+from modalign.core.modality import Modality
 from modalign.core.objectives.base import Feedback
 from modalign.core.sources import TextRow
 from modalign.plugins.formats.demonstration import Demonstration
-from modalign.plugins.formats.ranked import Pairs, Ranked, Ties
+from modalign.plugins.formats.ranked import Ranked
+from modalign.plugins.formats.splitting import Pairs, Ties
 from modalign.plugins.formats.trl_preference import TrlPreference
 from modalign.plugins.formats.unpaired import Unpaired
 from modalign.plugins.formats.values import shown
@@ -55,6 +57,7 @@ class ColumnsFormat(Format):
 
     name = "columns"
     wants: ClassVar[str] = "whatever its options name"
+    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(
         self,
@@ -93,7 +96,8 @@ class ColumnsFormat(Format):
         """Never by itself: it has to be asked for."""
         return False
 
-    def resolve(self, columns: Mapping[str, Any], source: str) -> Format:
+    def resolve(self, columns: Mapping[str, Any], source: str, modality: Modality | None = None) -> Format:
+        super().resolve(columns, source, modality)
         for name, path in self.paths.items():
             if path not in columns and path.split(".")[0] not in columns:
                 known = did_you_mean(path, map(str, columns))

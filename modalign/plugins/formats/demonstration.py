@@ -33,6 +33,7 @@ class Demonstration(Format):
 
     name = "demonstration"
     wants: ClassVar[str] = "prompt and completion; or messages; or text; and no label, chosen or rejected"
+    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(self, weight: str | None = None) -> None:
         self.weight = weight

@@ -49,6 +49,7 @@ class HhRlhf(Format):
 
     name = "hh_rlhf"
     wants: ClassVar[str] = 'chosen and rejected, transcripts that begin with "Human:"; no prompt'
+    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(self, conversational: bool = False, weight: str | None = None) -> None:
         self.conversational = conversational

@@ -1,25 +1,16 @@
 """Several responses to a prompt with scores, kept as a list or split into pairs."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import combinations
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 from modalign.core.batch import Candidate, Comparison
-from modalign.core.errors import ConfigError, RowError, did_you_mean
 from modalign.core.format import Format
 from modalign.core.objectives.base import Feedback
 from modalign.plugins.formats import values
 from modalign.plugins.formats.chat import Content, same_content
 from modalign.plugins.formats.pairs import PAIR_FEEDBACK, pair
-from modalign.plugins.formats.scored import LISTS, Scored, first_of, looks_scored, read_scored
-
-Pairs = Literal["none", "best_worst", "all", "best_vs_rest"]
-Ties = Literal["skip", "error"]
-
-_TIE = "tie"
-_IDENTICAL = "identical responses"
-_NARROW = "scores closer than min_gap"
+from modalign.plugins.formats.scored import LISTS, first_of, looks_scored, read_scored
+from modalign.plugins.formats.splitting import Pairs, Scored, Splitting, Ties
 
 
 class Ranked(Format):
@@ -46,6 +37,7 @@ class Ranked(Format):
         "prompt (or instruction); completions (or responses), a list; scores (or ratings), a list of numbers, unless "
         "the completions are mappings with a response and a score"
     )
+    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(
         self,
@@ -55,65 +47,24 @@ class Ranked(Format):
         score: str | None = None,
         weight: str | None = None,
     ) -> None:
-        for option, value, known in (("pairs", pairs, get_args(Pairs)), ("ties", ties, get_args(Ties))):
-            if value not in known:
-                raise ConfigError(f"The format's {option} is {value!r}.", did_you_mean(str(value), known))
-        if not 0 <= min_gap < float("inf"):
-            raise ConfigError(f"The format's min_gap is {min_gap}.", "Give a finite number of at least 0.")
-        if min_gap and pairs == "none":
-            raise ConfigError("The format's min_gap has no effect with pairs: none.", "Remove one of them.")
-        self.pairs, self.ties, self.min_gap, self.score, self.weight = pairs, ties, min_gap, score, weight
+        self.splitting = Splitting(pairs, ties, min_gap, same_content)
+        self.score, self.weight = score, weight
 
     def matches(self, columns: Mapping[str, Any]) -> bool:
         return looks_scored(columns, self.score)
 
     def feedback(self, columns: Mapping[str, Any]) -> frozenset[Feedback]:
-        return frozenset({Feedback.LISTWISE}) if self.pairs == "none" else PAIR_FEEDBACK
+        return frozenset({Feedback.LISTWISE}) if self.splitting.pairs == "none" else PAIR_FEEDBACK
 
     def parse(self, row: Mapping[str, Any]) -> Sequence[Comparison]:
         prompt, scored = read_scored(row, self.score)
-        column = first_of(row, LISTS)
-        usable, unusable = self._sort_out(scored)
-        if unusable[_TIE] and self.ties == "error":
-            raise RowError(
-                "tie: responses that are compared have equal scores",
-                "Remove the row, or leave ties out, counted, with the format's ties: skip.",
-                column,
-            )
-        if not usable and unusable[_IDENTICAL]:
-            raise RowError("identical responses: they say nothing of what is preferred", "Remove the row.", column)
-        if self.pairs == "none":
+        usable = self.splitting.usable(scored, first_of(row, LISTS))
+        if self.splitting.pairs == "none":
             return [self._list(row, prompt, scored)] if usable else []
         return [self._pair(row, prompt, better, worse) for better, worse in usable]
 
     def left_out(self, row: Mapping[str, Any]) -> Mapping[str, int]:
-        usable, unusable = self._sort_out(read_scored(row, self.score)[1])
-        if self.pairs == "none":
-            return {} if usable else {_TIE: 1}
-        return +unusable
-
-    def _sort_out(self, scored: Sequence[Scored]) -> tuple[list[tuple[Scored, Scored]], Counter[str]]:
-        """The pairs that say which response is better, and how many of the others there are, by reason."""
-        usable, unusable = [], Counter[str]()
-        for better, worse in self._compared(scored):
-            if same_content(better.response, worse.response):
-                unusable[_IDENTICAL] += 1
-            elif better.score == worse.score:
-                unusable[_TIE] += 1
-            elif better.score - worse.score < self.min_gap:
-                unusable[_NARROW] += 1
-            else:
-                usable.append((better, worse))
-        return usable, unusable
-
-    def _compared(self, scored: Sequence[Scored]) -> list[tuple[Scored, Scored]]:
-        """The pairs that `pairs` asks for, the one with the larger score first."""
-        ranking = sorted(scored, key=lambda each: -each.score)
-        if self.pairs == "best_worst":
-            return [(ranking[0], ranking[-1])]
-        if self.pairs == "best_vs_rest":
-            return [(ranking[0], other) for other in ranking[1:]]
-        return list(combinations(ranking, 2))
+        return self.splitting.left_out(read_scored(row, self.score)[1])
 
     def _pair(self, row: Mapping[str, Any], prompt: Content, better: Scored, worse: Scored) -> Comparison:
         columns, scores = (better.column, worse.column), (better.score, worse.score)

@@ -1,11 +1,11 @@
 """Reading several responses to a prompt with their scores."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from modalign.core.errors import RowError
 from modalign.plugins.formats.chat import Content, as_content, content, response, same_form
+from modalign.plugins.formats.splitting import Scored
 from modalign.plugins.formats.values import items, number, required
 
 PROMPTS = ("prompt", "instruction")
@@ -13,21 +13,6 @@ LISTS = ("completions", "responses")
 SCORE_LISTS = ("scores", "ratings")
 _RESPONSES = ("response", "completion", "text", "content")
 _SCORES = ("score", "rating", "overall_score")
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A response.
-
-    Attributes:
-        response: What it says.
-        score: Larger is better.
-        column: Where in the row it is.
-    """
-
-    response: Content
-    score: float
-    column: str
 
 
 def looks_scored(columns: Mapping[str, Any], score: str | None) -> bool:

@@ -26,6 +26,7 @@ class TrlPreference(Format):
 
     name = "trl_preference"
     wants: ClassVar[str] = "chosen and rejected, text or conversations; prompt, unless both begin with it"
+    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(self, weight: str | None = None) -> None:
         self.weight = weight

@@ -22,6 +22,7 @@ class Unpaired(Format):
 
     name = "unpaired"
     wants: ClassVar[str] = "prompt and completion, text or conversations; label, true or false"
+    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(self, weight: str | None = None) -> None:
         self.weight = weight

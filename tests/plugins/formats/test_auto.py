@@ -4,12 +4,24 @@ from typing import Any
 import pytest
 
 from modalign.core.batch import Candidate, Comparison
-from modalign.core.errors import UserError
+from modalign.core.errors import ConfigError, UserError
 from modalign.core.format import Format
 from modalign.plugins.formats.auto import AutoFormat
+from modalign.plugins.formats.trl_preference import TrlPreference
+from tests.characters import Characters
 
 CHAT = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
 TRANSCRIPT = "\n\nHuman: a\n\nAssistant: b"
+
+
+class Strings(Characters):
+    name = "text"
+    reads = frozenset()
+
+
+class Pictures(Characters):
+    name = "image"
+    reads = frozenset()
 
 
 class Doodles(Format):
@@ -55,7 +67,7 @@ class Broken(Doodles):
     ],
 )
 def test_each_schema_finds_its_format_among_the_registered_ones(columns, name):
-    assert AutoFormat().resolve(columns, "file").name == name
+    assert AutoFormat().resolve(columns, "file", Strings()).name == name
 
 
 @pytest.mark.parametrize(
@@ -70,8 +82,9 @@ def test_each_schema_finds_its_format_among_the_registered_ones(columns, name):
 )
 def test_an_unknown_schema_is_answered_with_what_each_format_wants(columns):
     with pytest.raises(UserError, match=r"file\.jsonl fits no format") as caught:
-        AutoFormat().resolve(columns, "file.jsonl")
+        AutoFormat().resolve(columns, "file.jsonl", Strings())
     message = str(caught.value)
+    assert "image" not in message
     for expected in [*columns, "trl_preference: chosen and rejected", "unpaired: ", "ranked: ", "`columns`"]:
         assert expected in message
 
@@ -94,3 +107,54 @@ def test_it_parses_nothing_itself():
     assert not AutoFormat().matches({"prompt": "a"})
     with pytest.raises(UserError, match="resolve"):
         AutoFormat().parse({"prompt": "a"})
+
+
+IMAGE = {"bytes": b"x", "path": None}
+
+
+@pytest.mark.parametrize(
+    ("columns", "name"),
+    [
+        ({"prompt": "a", "chosen": "a.png", "rejected": "b.png"}, "image_pairs"),
+        ({"caption": "a", "chosen": IMAGE, "rejected": IMAGE, "label": 1}, "image_pairs"),
+        ({"text": "a", "image": IMAGE}, "image_captions"),
+        ({"caption": "a", "file_name": "a.png"}, "image_captions"),
+        ({"prompt": "a", "image": "a.png", "label": True}, "image_thumbs"),
+        ({"prompt": "a", "images": ["a.png", "b.png"], "scores": [1.0, 2.0]}, "image_ranked"),
+        ({"prompt": "a", "images": [IMAGE, IMAGE], "ranks": [1, 2]}, "image_ranked"),
+        ({"caption": "a", "jpg_0": b"x", "jpg_1": b"y", "label_0": 1.0, "label_1": 0.0}, "pick_a_pic"),
+        ({"prompt": "a", "file_path": ["a.jpg", "b.jpg"], "human_preference": [1, 0]}, "hpd"),
+        ({"prompt": "a", "image_path": ["a.jpg", "b.jpg"], "rank": [1, 0], "raw_annotations": []}, "hpd"),
+        ({"prompt": "a", "path1": "a.jpg", "path2": "b.jpg", "confidence": 0.9, "choice_dist": [9, 1]}, "hpd"),
+        ({"prompt_id": "1", "prompt": "a", "image_path": ["a.jpg", "b.jpg"], "rank": [1, 2]}, "image_reward_db"),
+        ({"prompt_id": "1", "prompt": "a", "image": [IMAGE, IMAGE], "rank": [1, 2]}, "image_reward_db"),
+        ({"prompt_id": "1", "prompt": "a", "generations": ["a.jpg", "b.jpg"], "ranking": [1, 2]}, "image_reward_db"),
+        ({"prompt_id": "1", "prompt": "a", "img_better": IMAGE, "img_worse": IMAGE}, "image_reward_db"),
+    ],
+)
+def test_each_schema_of_images_finds_its_format(columns, name):
+    assert AutoFormat().resolve(columns, "file", Pictures()).name == name
+
+
+def test_the_same_columns_are_text_or_images_by_the_modality():
+    columns = {"prompt": "a", "chosen": "a.png", "rejected": "b.png"}
+    assert AutoFormat().resolve(columns, "file", Strings()).name == "trl_preference"
+    assert AutoFormat().resolve(columns, "file", Pictures()).name == "image_pairs"
+    with pytest.raises(UserError, match=r"fits no format(?s:.*)image_pairs: ") as caught:
+        AutoFormat().resolve({"question": "a"}, "file", Pictures())
+    assert "trl_preference: " not in str(caught.value)
+
+
+def test_a_format_of_another_modality_is_refused():
+    columns = {"prompt": "a", "chosen": "a.png", "rejected": "b.png"}
+    text = TrlPreference()
+    assert text.resolve(columns, "file", Strings()) is text.resolve(columns, "file", Characters()) is text
+    with pytest.raises(ConfigError, match="'trl_preference' reads responses of text, and .* is 'image'") as caught:
+        text.resolve(columns, "file", Pictures())
+    assert "data.format: auto" in caught.value.cure
+
+
+def test_a_format_that_names_no_modality_reads_any():
+    doodles = Doodles()
+    assert doodles.resolve({"doodle": 1}, "file", Pictures()) is doodles
+    assert AutoFormat([doodles, TrlPreference()]).resolve({"doodle": 1}, "file", Strings()) is doodles

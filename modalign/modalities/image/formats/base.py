@@ -1,0 +1,99 @@
+"""What the formats of images share: names of columns, the folder of the images, pairs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from modalign.core.batch import CHOSEN, REJECTED, Candidate, Comparison
+from modalign.core.errors import RowError, UserError, did_you_mean
+from modalign.core.format import Format
+from modalign.core.media import Media
+from modalign.core.modality import Modality
+from modalign.modalities.image.formats.reading import image, same_image
+from modalign.plugins.formats import values
+from modalign.plugins.formats.scored import first_of
+
+PROMPTS = ("prompt", "caption", "text", "txt")
+IMAGES = ("image", "image_path", "file_name", "jpg", "jpeg", "png", "webp")
+IDENTICAL = "identical images"
+
+
+class ImageFormat(Format):
+    """A format whose responses are images and whose prompts are text.
+
+    Args:
+        root: The folder that relative paths of images start from; the folder of the data file where None.
+        weight: The column with the weight of a row; every row weighs 1 without it.
+        named: For each thing the format reads, the column that an option names for it; None where none does.
+    """
+
+    modalities: ClassVar[frozenset[str]] = frozenset({"image"})
+
+    def __init__(self, root: str | None, weight: str | None, **named: str | None) -> None:
+        self.root, self.weight = root, weight
+        self.named = {option: column for option, column in {**named, "weight": weight}.items() if column is not None}
+
+    def resolve(self, columns: Mapping[str, Any], source: str, modality: Modality | None = None) -> Format:
+        super().resolve(columns, source, modality)
+        for option, column in self.named.items():
+            if column not in columns:
+                raise UserError(
+                    f"{source} has no column {column!r}, which data.format names as {option}.",
+                    did_you_mean(column, map(str, columns)),
+                )
+        return self
+
+    def column(self, row: Mapping[str, Any], option: str, known: Sequence[str]) -> str:
+        """The column that an option names, or the first of the known names that the row has."""
+        return self.named.get(option) or first_of(row, known)
+
+    def prompt(self, row: Mapping[str, Any]) -> str:
+        """The text that the images show.
+
+        Raises:
+            RowError: It is missing or no text.
+        """
+        column = self.column(row, "prompt", PROMPTS)
+        return values.text(values.required(row, column), column)
+
+    def has_prompt(self, columns: Mapping[str, Any]) -> bool:
+        """Whether rows with these columns have a text for a prompt."""
+        return isinstance(columns.get(self.column(columns, "prompt", PROMPTS)), str)
+
+    def image(self, row: Mapping[str, Any], column: str) -> Media:
+        """The image of a column.
+
+        Raises:
+            RowError: It is missing or no image.
+        """
+        return image(row, column, self.root)
+
+    def pair(
+        self,
+        row: Mapping[str, Any],
+        chosen: Media,
+        rejected: Media,
+        columns: tuple[str, str],
+        scores: tuple[float | None, float | None] = (None, None),
+        weight: float = 1.0,
+    ) -> Comparison:
+        """A comparison of two images for the row's prompt.
+
+        Args:
+            row: Where the prompt and the weight are.
+            chosen: The better image.
+            rejected: The other.
+            columns: Where they are, for messages.
+            scores: Their ratings, where there are any.
+            weight: What the row's own weight is multiplied by.
+
+        Raises:
+            RowError: Both are the same, or the prompt or the weight cannot be read.
+        """
+        if same_image(chosen, rejected):
+            raise RowError(
+                f"{IDENTICAL}: they say nothing of what is preferred ({' and '.join(columns)})",
+                "Remove the row.",
+                columns[1],
+            )
+        candidates = (Candidate(chosen, CHOSEN, scores[0]), Candidate(rejected, REJECTED, scores[1]))
+        return Comparison(self.prompt(row), candidates, weight=weight * values.weight(row, self.weight))
