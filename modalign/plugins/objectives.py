@@ -15,6 +15,8 @@ def modalign_register_objectives(register: Register) -> None:
     register("simpo", f"{home}.reference_free:SimPo", summary="SimPO: mean log-probabilities against a target margin")
     register("orpo", f"{home}.reference_free:Orpo", summary="ORPO: likelihood and log-odds ratio, no reference")
     register("cpo", f"{home}.reference_free:Cpo", summary="CPO: contrast and likelihood, no reference")
+    register("mapo", f"{home}.mapo:MaPo", summary="MaPO: likelihood and a margin of bounded scores, no reference")
     register("kto", f"{home}.pointwise:Kto", summary="KTO: single responses labelled good or bad")
     register("bco", f"{home}.pointwise:Bco", summary="BCO: a classifier of good and bad responses")
+    register("rankdpo", f"{home}.listwise:RankDpo", summary="RankDPO: ranked lists, weighted by gain and rank")
     register("sum", f"{home}.weighted_sum:WeightedSum", summary="weighted sum of objectives")

@@ -10,7 +10,7 @@ import pytest
 
 from modalign.plugins.objectives import modalign_register_objectives
 
-NAMES = ["sft", "dpo", "robust_dpo", "ipo", "hinge", "simpo", "orpo", "cpo", "kto", "bco", "sum"]
+NAMES = ["sft", "dpo", "robust_dpo", "ipo", "hinge", "simpo", "orpo", "cpo", "mapo", "kto", "bco", "rankdpo", "sum"]
 
 
 def registered() -> dict[str, tuple[str, str]]:

@@ -38,7 +38,7 @@ def require_cells(batch: PreferenceBatch, *roles: str) -> None:
         count = batch.roles.count(role)
         if count != 1:
             raise ConfigError(
-                f"The objective needs one {role!r} response a row, and rows {_numbers(batch.index)} have "
+                f"The objective needs one {role!r} response a row, and rows {row_numbers(batch.index)} have "
                 f"{'several' if count else 'none'} (their roles: {', '.join(batch.roles)}).",
                 "Split each row into comparisons with one." if count else "Use data or an objective that fits.",
             )
@@ -48,7 +48,7 @@ def require_cells(batch: PreferenceBatch, *roles: str) -> None:
         missing = [role for role, column in zip(roles, present.unbind(dim=1), strict=True) if not column.all()]
         raise ConfigError(
             f"The objective needs a {' and a '.join(map(repr, missing))} response in every row; lacking in rows "
-            f"{_numbers(batch.index[lacking])} of the data.",
+            f"{row_numbers(batch.index[lacking])} of the data.",
             "Remove these rows, or use an objective that fits them.",
         )
 
@@ -71,7 +71,7 @@ def labels(batch: PreferenceBatch) -> tuple[Tensor, Tensor]:
         scores = batch.scores[unlabelled & ~batch.scores.isnan()]
         raise ConfigError(
             "The objective needs responses labelled 1 (desirable) or 0 (undesirable), or pairs; rows "
-            f"{_numbers(batch.index[unusable])} of the data have "
+            f"{row_numbers(batch.index[unusable])} of the data have "
             f"{f'scores such as {scores[0]:g}' if len(scores) else 'no label'}.",
             "Use data with labels, or an objective for what the data says.",
         )
@@ -88,7 +88,7 @@ def _cells(batch: PreferenceBatch, role: str) -> Tensor:
     return batch.mask & columns
 
 
-def _numbers(index: Tensor, most: int = 5) -> str:
-    """Row numbers for a message, the first few of many."""
+def row_numbers(index: Tensor, most: int = 5) -> str:
+    """Row numbers of the data for a message, the first few of many."""
     shown = ", ".join(str(number) for number in index[:most].tolist())
     return f"{shown} and {len(index) - most} more" if len(index) > most else shown

@@ -9,73 +9,82 @@ are mixed, each side of a pair counts half as much as a thumb.
 """
 
 import math
+from typing import get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from modalign.core.batch import MISMATCHED, Likelihood, PreferenceBatch
-from modalign.core.errors import ConfigError
-from modalign.core.objectives.base import (
-    Feedback,
-    Metric,
-    Needs,
-    Objective,
-    ObjectiveOutput,
-    Term,
-    distributed_mean,
-)
+from modalign.core.objectives.base import Feedback, Metric, Needs, Objective, ObjectiveOutput, Term
 from modalign.core.objectives.cells import full_precision, labels, log_ratios, row_mean
-from modalign.core.objectives.options import positive
+from modalign.core.objectives.options import one_of, positive
+from modalign.core.objectives.prospect import ReferencePoint, Utility, dissatisfaction, reference_point
 from modalign.core.objectives.running_mean import RunningMean
 
 
 class Kto(Objective):
-    """KTO (2402.01306): a prospect-theoretic value of each response against a reference point.
+    """KTO (2402.01306) and Diffusion-KTO (2404.04465): the utility of each response's gain over a reference point.
 
-    `L = desirable_weight * (1 - s(beta (m - z)))` for desirable, `L = undesirable_weight * (1 - s(beta (z - m)))` for
-    undesirable responses, with `z = max(0, mean of m over mismatched responses)`, without gradient.
+    `L = desirable_weight * (1 - U(beta (m - z)))` for desirable, `L = undesirable_weight * (1 - U(beta (z - m)))` for
+    undesirable responses, with the utility `U`, `s` in KTO, and the reference point `z`, without gradient.
 
-    `z` estimates the policy's divergence from the reference, over the micro-batches of all ranks, by each row's
-    `mismatched` cell: another row's response. Small micro-batches make it noisy.
+    `z` estimates the policy's divergence from the reference, over the micro-batches of all ranks: small ones make it
+    noisy. KTO takes it from mismatched responses, which costs another likelihood a row; Diffusion-KTO from the batch.
 
     Args:
         beta: The strength of the pull towards the reference, above 0.
         desirable_weight: Weight of desirable responses, above 0. The paper wants the ratio of `desirable_weight` times
             their number to `undesirable_weight` times the other number between 1 and 4/3.
         undesirable_weight: Weight of undesirable responses, above 0.
+        utility: `U`: `kahneman_tversky` (`s(x)`), `loss_averse` (`log s(x)`) or `risk_seeking` (`-log s(-x)`).
+        reference_point: `z`, at least 0: the mean of `m` over `mismatched` responses, over the `batch`, the mean of the
+            means of the two `classes`, or `none`, which is 0.
     """
 
     feedback = Feedback.POINTWISE
-    extra_roles = (MISMATCHED,)
+    extra_roles: tuple[str, ...] = (MISMATCHED,)
     couples_batch = True
 
-    def __init__(self, beta: float = 0.1, desirable_weight: float = 1.0, undesirable_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        beta: float = 0.1,
+        desirable_weight: float = 1.0,
+        undesirable_weight: float = 1.0,
+        utility: Utility = "kahneman_tversky",
+        reference_point: ReferencePoint = "mismatched",
+    ) -> None:
         super().__init__()
         self.beta = positive("beta", beta)
         self.desirable_weight = positive("desirable_weight", desirable_weight)
         self.undesirable_weight = positive("undesirable_weight", undesirable_weight)
+        self.utility = one_of("utility", utility, get_args(Utility))
+        self.reference_point = one_of("reference_point", reference_point, get_args(ReferencePoint))
+        self.extra_roles = (MISMATCHED,) if reference_point == "mismatched" else ()
+        self.couples_batch = reference_point != "none"
 
     @property
     def needs(self) -> Needs:
-        return Needs(no_grad_roles=frozenset({MISMATCHED}))
+        return Needs(no_grad_roles=frozenset(self.extra_roles))
 
     @property
     def start_loss(self) -> float | None:
-        return 0.5 * self.desirable_weight if self.desirable_weight == self.undesirable_weight else None
+        if self.desirable_weight != self.undesirable_weight:
+            return None
+        return self.desirable_weight * dissatisfaction(torch.zeros((), dtype=torch.float64), self.utility).item()
 
     def forward(self, policy: Likelihood, reference: Likelihood | None, batch: PreferenceBatch) -> ObjectiveOutput:
         desirable, undesirable = labels(batch)
         ratios = log_ratios(policy, reference)
-        reference_point = _mismatched_mean(ratios, batch).clamp(min=0)
-        gains = self.beta * (ratios - reference_point)
+        point = reference_point(self.reference_point, ratios, batch, desirable, undesirable)
+        gains = self.beta * (ratios - point)
         losses = torch.where(
             desirable,
-            self.desirable_weight * torch.sigmoid(-gains),
-            self.undesirable_weight * torch.sigmoid(gains),
+            self.desirable_weight * dissatisfaction(gains, self.utility),
+            self.undesirable_weight * dissatisfaction(-gains, self.utility),
         )
         metrics = _label_metrics(self.beta * ratios, policy, batch, desirable, undesirable)
-        metrics["kl"] = Metric(reference_point.expand(len(batch)))
+        metrics["kl"] = Metric(point.expand(len(batch)))
         return ObjectiveOutput((Term(row_mean(losses, desirable | undesirable)),), metrics)
 
 
@@ -115,18 +124,6 @@ class Bco(Objective):
         metrics = _label_metrics(rewards, policy, batch, desirable, undesirable)
         metrics["delta"] = Metric(delta.expand(len(batch)))
         return ObjectiveOutput((Term(row_mean(losses, labelled)),), metrics)
-
-
-def _mismatched_mean(ratios: Tensor, batch: PreferenceBatch) -> Tensor:
-    """The mean log-ratio of the `mismatched` cells over the rows of all ranks that have one; a scalar, no gradient."""
-    if MISMATCHED not in batch.roles:
-        raise ConfigError(
-            f"KTO needs a {MISMATCHED!r} response beside each row's own, and the batch has none (its roles: "
-            f"{', '.join(batch.roles)}).",
-            "Take batches from PreferenceDataModule, which adds them.",
-        )
-    column = batch.column(MISMATCHED)
-    return distributed_mean(ratios[:, column], batch.weight * batch.mask[:, column])
 
 
 def _label_metrics(

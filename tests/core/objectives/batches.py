@@ -1,10 +1,14 @@
 """Batches for tests of objectives: what a modality would hand over, without a modality."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from modalign.core.batch import Likelihood, PreferenceBatch
-from modalign.core.objectives.base import Objective, ObjectiveOutput
+from modalign.core.objectives.base import Feedback, Objective, ObjectiveOutput
+from modalign.core.objectives.listwise import RankDpo
+from modalign.core.objectives.mapo import MaPo
 from modalign.core.objectives.pairwise import Dpo, Hinge, Ipo, RobustDpo
 from modalign.core.objectives.pointwise import Bco, Kto
 from modalign.core.objectives.reference_free import Cpo, Orpo, SimPo
@@ -27,7 +31,7 @@ LABELS = [1.0, 1.0, 0.0, 0.0]
 
 
 def all_objectives() -> dict[str, Objective]:
-    """Every built-in objective by its registered name, with default options."""
+    """Every built-in objective by its registered name, its options such that no loss of text-like numbers saturates."""
     parts: dict[str, Objective] = {"dpo": Dpo(), "sft": Sft()}
     return {
         "sft": Sft(),
@@ -38,8 +42,10 @@ def all_objectives() -> dict[str, Objective]:
         "simpo": SimPo(),
         "orpo": Orpo(),
         "cpo": Cpo(),
+        "mapo": MaPo(margin_scale=10.0),
         "kto": Kto(),
         "bco": Bco(),
+        "rankdpo": RankDpo(),
         "sum": WeightedSum(parts, {"sft": 0.5}),
     }
 
@@ -94,6 +100,24 @@ def random_pairs(
     draw = lambda: -sizes * torch.rand(shape, generator=generator, dtype=torch.float64) - 0.01  # noqa: E731
     policy = Likelihood(draw().to(dtype).requires_grad_(), sizes)
     return policy, Likelihood(draw().to(dtype), sizes), make_batch(roles, sizes)
+
+
+def random_rows(
+    name: str, rows: int, seed: int = 0, dtype: torch.dtype = torch.float64, roles: tuple[str, ...] = TRIPLE
+) -> tuple[Likelihood, Likelihood, PreferenceBatch]:
+    """Data that a built-in objective learns from: the pairs of `random_pairs`, as lists of two where it wants lists."""
+    policy, reference, batch = random_pairs(rows, seed, dtype, roles)
+    listwise = all_objectives()[name].feedback == Feedback.LISTWISE
+    return policy, reference, as_lists(batch) if listwise else batch
+
+
+def as_lists(batch: PreferenceBatch) -> PreferenceBatch:
+    """The same with chosen and rejected as candidates with the scores 1 and 0."""
+    scores = batch.scores.clone()
+    for column, role in enumerate(batch.roles):
+        if role in PAIR:
+            scores[:, column] = float(role == "chosen")
+    return replace(batch, scores=scores, roles=tuple("candidate" if role in PAIR else role for role in batch.roles))
 
 
 def run(

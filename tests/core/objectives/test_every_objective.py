@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from modalign.core.batch import Likelihood, PreferenceBatch
 from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Objective, ObjectiveOutput
-from tests.core.objectives.batches import TRIPLE, all_objectives, gradient, make_batch, random_pairs, run
+from tests.core.objectives.batches import TRIPLE, all_objectives, as_lists, gradient, make_batch, random_rows, run
 
 NAMES = list(all_objectives())
-PAIRWISE = ["dpo", "robust_dpo", "ipo", "hinge", "simpo", "orpo", "cpo", "sum"]
+PAIRWISE = ["dpo", "robust_dpo", "ipo", "hinge", "simpo", "orpo", "cpo", "mapo", "sum"]
 every_objective = pytest.mark.parametrize("name", NAMES)
 
 
@@ -28,7 +28,7 @@ def reorder(batch: PreferenceBatch, rows: torch.Tensor) -> PreferenceBatch:
 
 @every_objective
 def test_double_in_double_out(name: str) -> None:
-    policy, reference, batch = random_pairs(3)
+    policy, reference, batch = random_rows(name, 3)
     output = run(all_objectives()[name], policy, reference, batch)
     assert {term.values.dtype for term in output.terms} == {torch.float64}
 
@@ -36,7 +36,7 @@ def test_double_in_double_out(name: str) -> None:
 @every_objective
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_anything_narrower_is_computed_in_float32(name: str, dtype: torch.dtype) -> None:
-    policy, reference, batch = random_pairs(3, dtype=dtype)
+    policy, reference, batch = random_rows(name, 3, dtype=dtype)
     output = run(all_objectives()[name], policy, reference, batch)
     assert {term.values.dtype for term in output.terms} == {torch.float32}
     wide = [Likelihood(one.logps.detach().double(), one.sizes) for one in (policy, reference)]
@@ -48,7 +48,7 @@ def test_anything_narrower_is_computed_in_float32(name: str, dtype: torch.dtype)
 @every_objective
 def test_a_loss_and_a_metric_for_each_row(name: str) -> None:
     """B = 5 and K = 4 differ, so that a broadcast over the wrong dimension shows."""
-    policy, reference, batch = random_pairs(5, roles=(*TRIPLE, "spare"))
+    policy, reference, batch = random_rows(name, 5, roles=(*TRIPLE, "spare"))
     output = run(all_objectives()[name], policy, reference, batch)
     for term in output.terms:
         assert term.values.shape == (5,)
@@ -60,7 +60,7 @@ def test_a_loss_and_a_metric_for_each_row(name: str) -> None:
 
 @every_objective
 def test_cells_of_other_roles_and_absent_cells_change_nothing(name: str) -> None:
-    policy, reference, batch = random_pairs(5, roles=(*TRIPLE, "spare"))
+    policy, reference, batch = random_rows(name, 5, roles=(*TRIPLE, "spare"))
     before = run(all_objectives()[name], policy, reference, batch)
     logps = policy.logps.detach().clone()
     logps[:, 3] = -1e6
@@ -73,7 +73,7 @@ def test_cells_of_other_roles_and_absent_cells_change_nothing(name: str) -> None
 
 @every_objective
 def test_rows_without_weight_get_no_gradient(name: str) -> None:
-    policy, reference, batch = random_pairs(4)
+    policy, reference, batch = random_rows(name, 4)
     batch.weight = torch.tensor([1.0, 0.0, 2.0, 1.0])
     grad = gradient(all_objectives()[name], policy, reference, batch)
     assert torch.equal(grad[1], torch.zeros(3).double())
@@ -87,7 +87,7 @@ def test_rows_without_weight_get_no_gradient(name: str) -> None:
 @pytest.mark.parametrize("name", PAIRWISE)
 @pytest.mark.parametrize("column", [0, 1])
 def test_a_row_that_lacks_a_side_is_refused_by_number(name: str, column: int) -> None:
-    policy, reference, batch = random_pairs(4)
+    policy, reference, batch = random_rows(name, 4)
     batch.mask[2, column] = False
     with pytest.raises(ConfigError, match=rf"{TRIPLE[column]}.* in every row; lacking in rows 102 of"):
         run(all_objectives()[name], policy, reference, batch)
@@ -103,14 +103,14 @@ def test_data_without_the_role_is_refused_by_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAIRWISE)
 def test_several_rejected_are_refused(name: str) -> None:
-    policy, reference, batch = random_pairs(8, roles=("chosen", "rejected", "rejected"))
+    policy, reference, batch = random_rows(name, 8, roles=("chosen", "rejected", "rejected"))
     with pytest.raises(ConfigError, match=r"'rejected' .* rows 100, 101, 102, 103, 104 and 3 more have several"):
         run(all_objectives()[name], policy, reference, batch)
 
 
 @pytest.mark.parametrize("name", [name for name, one in all_objectives().items() if one.uses_reference])
 def test_a_missing_reference_is_refused(name: str) -> None:
-    policy, _, batch = random_pairs(2)
+    policy, _, batch = random_rows(name, 2)
     with pytest.raises(ConfigError, match="the run has none"):
         all_objectives()[name](policy, None, batch)
 
@@ -118,13 +118,17 @@ def test_a_missing_reference_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "sft"])
 def test_swapping_the_sides_flips_the_gradient(name: str) -> None:
     """The preference part pulls the first column up where it is chosen, down where it is rejected."""
-    policy, reference, batch = random_pairs(6)
+    policy, reference, batch = random_rows(name, 6)
     objective = all_objectives()[name]
     nll = torch.zeros(2, 6, dtype=torch.float64)
     if name in ("orpo", "cpo", "sum"):
         share = {"orpo": 1.0, "cpo": 1.0, "sum": 0.5}[name]
         nll = torch.stack([-share * (batch.weight / batch.sizes[:, column].sum()).double() for column in (0, 1)])
+    if name == "mapo":
+        nll = -1 / batch.sizes[:, :2].T.double() / len(batch)
     swapped = replace(batch, roles=("rejected", "chosen", "mismatched"))
+    if name == "rankdpo":
+        swapped = replace(batch, scores=1 - batch.scores)
     grad = gradient(objective, policy, reference, batch)
     flipped = gradient(all_objectives()[name], policy, reference, swapped)
     assert (grad[:, 0] - nll[0] < 0).all()
@@ -136,7 +140,7 @@ def test_swapping_the_sides_flips_the_gradient(name: str) -> None:
 @every_objective
 def test_gradient_check(name: str) -> None:
     """Against finite differences, in all cells but those that count without gradient."""
-    policy, reference, batch = random_pairs(3, seed=3)
+    policy, reference, batch = random_rows(name, 3, seed=3)
     objective = all_objectives()[name].eval()
     fixed = policy.logps.detach()[:, 2:]
 
@@ -149,7 +153,7 @@ def test_gradient_check(name: str) -> None:
 
 @every_objective
 def test_reference_gets_no_gradient(name: str) -> None:
-    policy, reference, batch = random_pairs(3)
+    policy, reference, batch = random_rows(name, 3)
     reference.logps.requires_grad_()
     loss = run(all_objectives()[name], policy, reference, batch).loss(batch)
     assert torch.autograd.grad(loss, reference.logps, allow_unused=True)[0] is None
@@ -163,6 +167,7 @@ def test_extremes_stay_finite(name: str, dtype: torch.dtype) -> None:
     policy = Likelihood(torch.tensor(rows, dtype=dtype, requires_grad=True), sizes)
     reference = Likelihood(torch.tensor(rows, dtype=dtype).flip(0), sizes)
     batch = make_batch(TRIPLE, sizes)
+    batch = as_lists(batch) if name == "rankdpo" else batch
     output: ObjectiveOutput = run(all_objectives()[name], policy, reference, batch)
     assert all(torch.isfinite(term.values).all() for term in output.terms)
     assert all(torch.isfinite(metric.values).all() for metric in output.metrics.values())
@@ -173,7 +178,7 @@ def test_extremes_stay_finite(name: str, dtype: torch.dtype) -> None:
 @settings(max_examples=20, deadline=None)
 @given(order=st.permutations(range(6)), seed=st.integers(0, 2**16))
 def test_order_of_rows_changes_nothing(name: str, order: list[int], seed: int) -> None:
-    policy, reference, batch = random_pairs(6, seed)
+    policy, reference, batch = random_rows(name, 6, seed)
     rows = torch.tensor(order)
     one = run(all_objectives()[name], policy, reference, batch)
     other = run(all_objectives()[name], select(policy, rows), select(reference, rows), reorder(batch, rows))
@@ -187,12 +192,12 @@ def test_order_of_rows_changes_nothing(name: str, order: list[int], seed: int) -
 @settings(max_examples=10, deadline=None)
 @given(rows=st.integers(1, 5), spare=st.integers(0, 3), seed=st.integers(0, 2**16))
 def test_more_columns_change_nothing(name: str, rows: int, spare: int, seed: int) -> None:
-    policy, reference, batch = random_pairs(rows, seed)
+    policy, reference, batch = random_rows(name, rows, seed)
     pad = lambda values, fill: torch.cat([values, torch.full((rows, spare), fill, dtype=values.dtype)], 1)  # noqa: E731
     wide = [Likelihood(pad(one.logps, 0.0), pad(one.sizes, 0.0)) for one in (policy, reference)]
     wider = replace(
         batch,
-        roles=(*TRIPLE, *["spare"] * spare),
+        roles=(*batch.roles, *["spare"] * spare),
         scores=pad(batch.scores, torch.nan),
         sizes=pad(batch.sizes, 0.0),
         mask=pad(batch.mask, False),
@@ -204,7 +209,7 @@ def test_more_columns_change_nothing(name: str, rows: int, spare: int, seed: int
 @pytest.mark.parametrize("name", [name for name, one in all_objectives().items() if not one.couples_batch])
 def test_micro_batches_give_the_loss_of_the_whole(name: str) -> None:
     """Split losses over the whole's totals add up: no row's values depend on the others."""
-    policy, reference, batch = random_pairs(5)
+    policy, reference, batch = random_rows(name, 5)
     objective: Objective = all_objectives()[name]
     whole = run(objective, policy, reference, batch)
     parts = []

@@ -169,3 +169,22 @@ def test_options_out_of_range_are_refused(build: type[Objective], options: dict[
 def test_needs_no_reference(objective: Objective) -> None:
     assert not objective.uses_reference
     assert objective.start_loss is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_orpo_lowers_the_chosens_error_and_raises_the_rejecteds(dtype: torch.dtype) -> None:
+    """Denoising errors, one unit a response: near certainty the log-odds are `-log(exp(e) - 1)`, whatever the sign."""
+    errors = tensor([[0.0021, 0.0024], [0.0024, 0.0021], [0.2, 0.05]], dtype)
+    policy = Likelihood(-errors.requires_grad_(), torch.ones(3, 2))
+    batch = make_batch(PAIR, policy.sizes)
+    output = Orpo(weight=0.1)(policy, None, batch)
+    (slope,) = torch.autograd.grad(output.terms[1].values.sum(), errors)
+    assert (slope[:, 0] > 0).all()
+    assert (slope[:, 1] < 0).all()
+    wide = errors.detach().double().requires_grad_()
+    odds = -torch.log(torch.expm1(wide))
+    ratio = -torch.log(torch.sigmoid(odds[:, 0] - odds[:, 1]))
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    assert_close(output.terms[1].values, ratio, tolerance)
+    assert_close(slope / torch.autograd.grad(ratio.sum(), wide)[0], torch.ones(3, 2), tolerance)
+    assert_close(output.terms[0].values, errors[:, 0])
