@@ -1,4 +1,4 @@
-"""Folders of tiny diffusers pipelines: real classes, random weights of a fixed seed, tokenizers made here, no network."""
+"""Folders of tiny diffusers pipelines: real classes, seeded random weights, tokenizers made here, no network."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +72,9 @@ def stable_diffusion_xl(folder: Path, prediction_type: str = "epsilon", sample_s
     return folder
 
 
-def stable_diffusion_3(folder: Path, shift: float = 3.0, encoders: tuple[bool, bool, bool] = (True, True, True)) -> Path:
+def stable_diffusion_3(
+    folder: Path, shift: float = 3.0, encoders: tuple[bool, bool, bool] = (True, True, True)
+) -> Path:
     """A `StableDiffusion3Pipeline`: two CLIPs and T5, any of which may be left out; a rectified flow."""
     from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
 
@@ -251,6 +253,12 @@ def t5_text(tokenizer: Any, width: int) -> Any:
     from transformers import T5Config, T5EncoderModel
 
     config = T5Config(
-        vocab_size=len(tokenizer), d_model=width, d_kv=8, d_ff=width, num_layers=1, num_heads=2, decoder_start_token_id=0
+        vocab_size=len(tokenizer),
+        d_model=width,
+        d_kv=8,
+        d_ff=width,
+        num_layers=1,
+        num_heads=2,
+        decoder_start_token_id=0,
     )
     return T5EncoderModel(config).eval()

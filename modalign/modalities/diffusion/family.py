@@ -4,8 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
+from modalign.core.errors import ConfigError
 from modalign.modalities.diffusion.noise_process import Corrupted, NoiseProcess
 
 Conditioning = Mapping[str, Tensor]
@@ -20,25 +22,61 @@ class DiffusionFamily(ABC):
     Args:
         pipeline: A diffusers pipeline whose denoiser is None.
         denoiser_config: The configuration of the denoiser.
+        guidance: The guidance scale that a guidance-distilled denoiser is told; None for the family's own.
+
+    Raises:
+        ConfigError: The denoiser is told no guidance scale, or the scheduler is not known.
 
     Attributes:
         pipelines: Names of the pipeline classes (`_class_name` in model_index.json) that it serves.
         denoiser_part: The component that is trained.
-        text_parts: The components that are needed to encode prompts, and no longer once all prompts are.
+        media_parts: The components that encode media; each may be missing.
+        text_parts: The components that encode prompts; each may be missing.
         lora_targets: Modules to adapt where the user names none.
         process: How clean latents are corrupted.
     """
 
     pipelines: ClassVar[frozenset[str]]
     denoiser_part: ClassVar[str] = "unet"
+    media_parts: ClassVar[tuple[str, ...]] = ("vae",)
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder",)
     lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
     process: NoiseProcess
 
-    def __init__(self, pipeline: Any, denoiser_config: Mapping[str, Any]) -> None:
+    def __init__(self, pipeline: Any, denoiser_config: Mapping[str, Any], guidance: float | None = None) -> None:
         self.pipeline = pipeline
         self.denoiser_config = denoiser_config
+        self.guidance = guidance
+        if guidance is not None and not self.takes_guidance(denoiser_config):
+            raise ConfigError(
+                f"modality.guidance is {guidance}, and this model's denoiser is told no guidance scale.",
+                "Leave it out; the guidance scale of sampling is an option of sampling.",
+            )
         self.process = self.make_process(pipeline.scheduler)
+
+    @classmethod  # noqa: B027
+    def check(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> None:
+        """Refuse, before weights are read, what is of a known pipeline class and yet cannot be trained.
+
+        Args:
+            index: The content of model_index.json.
+            denoiser_config: The configuration of the denoiser.
+
+        Raises:
+            UserError: Saying what it is, and what to use.
+        """
+
+    @classmethod
+    def takes_guidance(cls, denoiser_config: Mapping[str, Any]) -> bool:
+        """Whether the denoiser is told a guidance scale."""
+        return False
+
+    def place(self, parts: Sequence[str], device: torch.device) -> None:
+        """Move some of the frozen parts; missing ones are left out."""
+        for name in parts:
+            part = getattr(self.pipeline, name, None)
+            if part is not None and part.device != device:
+                part.to(device)
 
     @abstractmethod
     def make_process(self, scheduler: Any) -> NoiseProcess:

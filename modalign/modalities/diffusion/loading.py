@@ -1,15 +1,173 @@
 """From a hub id or folder of a diffusers pipeline to its denoiser and its frozen parts."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
 from torch import nn
 
+from modalign.core.errors import UserError
+from modalign.core.hub import resolve_model
 from modalign.modalities.diffusion.family import DiffusionFamily
+from modalign.modalities.explained import explained
+
+Dtype = Literal["float32", "bfloat16", "float16", "float64"]
+
+INDEX = "model_index.json"
+LIBRARIES = ("diffusers", "transformers")
 
 
-def load_family(model: str) -> DiffusionFamily:
-    """The pipeline without its denoiser, in the adapter that its class name calls for."""
-    raise NotImplementedError(model)
+@dataclass(frozen=True)
+class PipelineSource:
+    """A diffusers pipeline, and how its weights are loaded.
+
+    Args:
+        model: Hub id or local folder.
+        revision: Branch, tag or commit of a hub id.
+        variant: Of the weight files, such as "fp16".
+        dtype: Of the denoiser's weights.
+        encoder_dtype: Of the frozen parts' weights.
+    """
+
+    model: str
+    revision: str | None = None
+    variant: str | None = None
+    dtype: Dtype = "float32"
+    encoder_dtype: Dtype = "float32"
+
+    def index(self) -> Mapping[str, Any]:
+        """The content of model_index.json: the pipeline's class and each part's library and class.
+
+        Raises:
+            UserError: This is no diffusers pipeline.
+        """
+        return self._json(INDEX)
+
+    def config(self, part: str) -> Mapping[str, Any]:
+        """The configuration of a model in the pipeline.
+
+        Raises:
+            UserError: The pipeline has no such part.
+        """
+        if (self.index().get(part) or [None])[0] is None:
+            raise UserError(
+                f"The pipeline {self.model!r} has no {part}: model_index.json names none.", "Name a complete pipeline."
+            )
+        return self._json(f"{part}/config.json")
+
+    def arguments(self) -> dict[str, Any]:
+        """What `from_pretrained` is told beside a dtype: weights from safetensors alone, which hold no code."""
+        return {"revision": self.revision, "variant": self.variant, "use_safetensors": True}
+
+    def resolved(self) -> str:
+        """The folder, or the hub id.
+
+        Raises:
+            UserError: There is no such folder, or it holds no pipeline.
+        """
+        return resolve_model(self.model, (INDEX,), self.revision)
+
+    def _json(self, file: str) -> Mapping[str, Any]:
+        place = self.resolved()
+        if Path(place).is_dir():
+            path = Path(place) / file
+        else:
+            from huggingface_hub import hf_hub_download
+
+            with explained(f"{file} of {self.model!r}"):
+                path = Path(hf_hub_download(place, file, revision=self.revision))
+        with explained(f"{file} of {self.model!r}"):
+            content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return content
 
 
-def load_denoiser(model: str) -> nn.Module:
-    """The denoiser alone."""
-    raise NotImplementedError(model)
+def family_class(source: PipelineSource, family: str | None = None) -> type[DiffusionFamily]:
+    """The family that serves this pipeline's class, or the one that is named.
+
+    Raises:
+        UserError: No family serves it, or none is called so.
+    """
+    from modalign.plugins.manager import registry
+
+    found = registry()
+    if family is not None:
+        named: type[DiffusionFamily] = found.load("family", family)
+        return named
+    pipeline, served, problems = source.index().get("_class_name"), list[str](), list[str]()
+    for name in found.names("family"):
+        try:
+            each: type[DiffusionFamily] = found.load("family", name)
+        except UserError as error:
+            problems.append(error.message)
+            continue
+        if pipeline in each.pipelines:
+            return each
+        served += sorted(each.pipelines)
+    raise UserError(
+        f"{source.model!r} is a {pipeline}, which no family of models serves; served are {', '.join(sorted(served))}."
+        + "".join(f" Set aside: {problem}." for problem in problems),
+        "If it is built like one of them, name it in modality.family; else write a family in a plugin.",
+    )
+
+
+def load_family(source: PipelineSource, family: str | None = None, guidance: float | None = None) -> DiffusionFamily:
+    """The pipeline without its denoiser, in its family's adapter; its weights are frozen and in evaluation mode.
+
+    Raises:
+        UserError: The pipeline cannot be found or loaded, or is of no known family.
+    """
+    import diffusers
+
+    chosen, index = family_class(source, family), source.index()
+    denoiser_config = source.config(chosen.denoiser_part)
+    chosen.check(index, denoiser_config)
+    pipeline_class = getattr(diffusers, index["_class_name"])
+    with explained(f"the pipeline {source.model!r}"):
+        pipeline = pipeline_class.from_pretrained(
+            source.resolved(),
+            dtype=getattr(torch, source.encoder_dtype),
+            **dict.fromkeys(_left_out(chosen, index, pipeline_class)),
+            **source.arguments(),
+        )
+    for part in pipeline.components.values():
+        if isinstance(part, nn.Module):
+            part.requires_grad_(False).eval()
+    return chosen(pipeline, denoiser_config, guidance)
+
+
+def load_denoiser(source: PipelineSource, family: str | None = None) -> Any:
+    """The denoiser alone, on the CPU.
+
+    Raises:
+        UserError: The pipeline cannot be found or loaded, or is of no known family.
+    """
+    import diffusers
+
+    chosen, index = family_class(source, family), source.index()
+    part = chosen.denoiser_part
+    chosen.check(index, source.config(part))
+    library, name = index[part]
+    model_class = getattr(diffusers, name, None) if library == "diffusers" else None
+    if model_class is None:
+        raise UserError(
+            f"The {part} of {source.model!r} is a {library}.{name}, which diffusers does not have.",
+            "Code of a repository's own is not run; name a pipeline of diffusers' own classes.",
+        )
+    with explained(f"the {part} of {source.model!r}"):
+        return model_class.from_pretrained(
+            source.resolved(), subfolder=part, dtype=getattr(torch, source.dtype), **source.arguments()
+        )
+
+
+def _left_out(family: type[DiffusionFamily], index: Mapping[str, Any], pipeline_class: Any) -> set[str]:
+    """The denoiser, parts that the family has no use for, and parts that the pipeline was saved without.
+
+    diffusers wants to be told of the last ones too.
+    """
+    needed = {*family.media_parts, *family.text_parts}
+    parts = {name: value for name, value in index.items() if isinstance(value, list)}
+    absent = {name for name, value in parts.items() if value[0] is None}
+    return absent | {family.denoiser_part} | (parts.keys() & set(pipeline_class._optional_components) - needed)

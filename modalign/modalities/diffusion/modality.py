@@ -1,6 +1,9 @@
 """What all modalities of diffusion models share: loading a denoiser, and its likelihood of latents."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -11,45 +14,101 @@ from modalign.core.errors import ConfigError, did_you_mean
 from modalign.core.keys import run_seed
 from modalign.core.modality import Modality
 from modalign.core.objectives.base import Needs
-from modalign.modalities.diffusion.cells import drawn_cells
+from modalign.modalities.diffusion.cells import DiffusionCell, RowChoices, drawn_cells
 from modalign.modalities.diffusion.draws import RowDraws
 from modalign.modalities.diffusion.family import DiffusionFamily
 from modalign.modalities.diffusion.likelihood import CleanCells, ErrorSettings, denoising_logps
-from modalign.modalities.diffusion.loading import load_denoiser, load_family
+from modalign.modalities.diffusion.loading import PipelineSource, load_denoiser, load_family
+from modalign.modalities.diffusion.timesteps import Timesteps
 
 
 class DiffusionModality(Modality):
-    """A pipeline's denoiser as the policy, the rest of the pipeline frozen."""
+    """A pipeline's denoiser as the policy, the rest of the pipeline frozen.
+
+    Args:
+        source: The pipeline.
+        errors: How denoising errors become log-likelihoods.
+        family: The registered family; None for the one that serves the pipeline's class.
+        timesteps_chosen: Whether `errors.timesteps` are the user's; else a flow gets logit-normal ones.
+        guidance: See `DiffusionFamily`.
+        draw_cycle: After how many epochs a row's draws repeat; None for never.
+        sample_posterior: Whether clean latents are drawn from their distribution, rather than its mean.
+        caption_dropout: The share of rows whose prompt is left out.
+
+    Raises:
+        UserError: There is no such family, or an option is out of range.
+    """
 
     supports_adapters: ClassVar[bool] = True
 
-    def __init__(self, model: str, errors: ErrorSettings) -> None:
-        self.model = model
+    def __init__(
+        self,
+        source: PipelineSource,
+        errors: ErrorSettings,
+        family: str | None = None,
+        timesteps_chosen: bool = True,
+        guidance: float | None = None,
+        draw_cycle: int | None = None,
+        sample_posterior: bool = True,
+        caption_dropout: float = 0.0,
+    ) -> None:
+        self.source = source
         self.errors = errors
+        self.family_name = family
+        self.timesteps_chosen = timesteps_chosen
+        self.guidance = guidance
+        self.sample_posterior = sample_posterior
+        self.caption_dropout = caption_dropout
+        self._draw_cycle = draw_cycle
         self._family: DiffusionFamily | None = None
+        if draw_cycle is not None and draw_cycle < 1:
+            raise ConfigError(f"modality.draw_cycle is {draw_cycle}.", "Give a number of epochs, at least 1.")
+        if not 0 <= caption_dropout < 1:
+            raise ConfigError(f"modality.caption_dropout is {caption_dropout}.", "Give a share from 0 to below 1.")
 
     @property
     def family(self) -> DiffusionFamily:
         """The frozen parts, loaded when they are first used; they do not travel to data workers."""
         if self._family is None:
-            self._family = load_family(self.model)
+            self._family = load_family(self.source, self.family_name, self.guidance)
         return self._family
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_family": None}
 
+    @property
+    def settings(self) -> ErrorSettings:
+        """How errors become log-likelihoods, with the timesteps of this model's kind."""
+        if self.timesteps_chosen or self.family.process.prediction != "flow":
+            return self.errors
+        return replace(self.errors, timesteps=Timesteps("logit_normal"))
+
     def load(self, model: str | None = None) -> nn.Module:
-        return load_denoiser(model or self.model)
+        source = self.source if model is None else replace(self.source, model=model, revision=None)
+        denoiser: nn.Module = load_denoiser(source, self.family_name)
+        return denoiser.train()
 
     @property
     def draw_cycle(self) -> int | None:
-        return None
+        return self._draw_cycle
 
     def draw_key(self, index: int, epoch: int) -> tuple[int | str, ...]:
-        return (run_seed(), epoch % self.draw_cycle if self.draw_cycle else epoch, index)
+        return (run_seed(), self.drawn_epoch(epoch), index)
+
+    def drawn_epoch(self, epoch: int) -> int:
+        """The epoch whose draws this one repeats."""
+        return epoch % self.draw_cycle if self.draw_cycle else epoch
 
     def collate(self, examples: Sequence[Example], index: Sequence[int], epoch: int = 0) -> PreferenceBatch:
-        return super().collate(drawn_cells(examples, index, epoch), index, epoch)
+        return super().collate(drawn_cells(examples, index, partial(self.choices, epoch), self.show), index, epoch)
+
+    def choices(self, epoch: int, row: int) -> RowChoices:
+        """What is drawn once for a row and epoch."""
+        return RowChoices.of(row, self.drawn_epoch(epoch), False, self.caption_dropout)
+
+    def show(self, cell: DiffusionCell, choices: RowChoices) -> DiffusionCell:
+        """A cell as an epoch shows it: cropped and mirrored, where a modality does so."""
+        return cell
 
     def likelihood(self, model: nn.Module, batch: PreferenceBatch, needs: Needs) -> Likelihood:
         for name in sorted(needs.extra - self.provides):
@@ -57,15 +116,36 @@ class DiffusionModality(Modality):
         cells = CleanCells(*self._latents(batch), self._text(batch), batch.inputs.get("numbers"))
         free = batch.cells_of(needs.no_grad_roles) if needs.no_grad_roles else None
         draws = RowDraws.of(batch, self.draw_cycle)
-        logps = denoising_logps(self.family, model, cells, draws, self.errors, free)
+        logps = denoising_logps(self.family, model, cells, draws, self.settings, free)
         return Likelihood(batch.scatter(logps), batch.sizes)
 
-    @torch.no_grad()
     def _latents(self, batch: PreferenceBatch) -> tuple[Tensor, Tensor | None]:
-        return self.family.encode_clean(batch.inputs["media"])
+        """The mean of each cell's clean latents, and their standard deviation where they are to be sampled."""
+        media = batch.inputs["media"]
+        with self._frozen_parts(self.family.media_parts, media.device):
+            mean, std = self.family.encode_clean(self.pixels(media))
+        return mean, std if self.sample_posterior else None
 
-    @torch.no_grad()
+    def pixels(self, media: Tensor) -> Tensor:
+        """Media as `DiffusionFamily.encode_clean` takes them, in the frozen parts' dtype but float32 at least."""
+        wide = torch.promote_types(getattr(torch, self.source.encoder_dtype), torch.float32)
+        return media.to(wide)
+
     def _text(self, batch: PreferenceBatch) -> dict[str, Tensor]:
         """Each cell's conditioning; every different prompt is encoded once."""
-        encoded = self.family.encode_prompts(batch.inputs["prompts"])
-        return {name: values[batch.inputs["prompt_index"]] for name, values in encoded.items()}
+        index = batch.inputs["prompt_index"]
+        with self._frozen_parts(self.family.text_parts, index.device):
+            encoded = self.family.encode_prompts(batch.inputs["prompts"])
+        return {name: values.to(index.device)[index] for name, values in encoded.items()}
+
+    @contextmanager
+    def _frozen_parts(self, parts: Sequence[str], device: torch.device) -> Iterator[None]:
+        """A context in which frozen parts run on a device in their own precision, whatever the trainer's."""
+        self.family.place(parts, device)
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with torch.no_grad(), torch.autocast(device.type, enabled=False):
+                yield
+        finally:
+            torch.set_default_dtype(default)

@@ -1,0 +1,182 @@
+"""The image modality: diffusion and flow models that make pictures of prompts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from modalign.core.batch import Candidate, Comparison, Example
+from modalign.core.content import content_hash
+from modalign.core.errors import ConfigError, RowError, UserError, did_you_mean
+from modalign.modalities.diffusion.cells import DiffusionCell, RowChoices
+from modalign.modalities.diffusion.likelihood import ErrorSettings
+from modalign.modalities.diffusion.loading import Dtype, PipelineSource, family_class
+from modalign.modalities.diffusion.modality import DiffusionModality
+from modalign.modalities.diffusion.timesteps import Timesteps
+from modalign.modalities.diffusion.weighting import Weighting
+from modalign.modalities.image.decoding import decode_image
+from modalign.modalities.image.families.latent_image import Geometry, ImageFamily
+from modalign.modalities.image.framing import Framing
+
+Crop = Literal["center", "random"]
+
+
+class Image(DiffusionModality):
+    """Diffusion and flow models of images; prompts are strings, responses pictures.
+
+    Args:
+        model: Hub id or local folder of a diffusers pipeline.
+        family: The registered family of models; null for the one that serves the pipeline's class.
+        revision: Branch, tag or commit of a hub id.
+        variant: Of the weight files, such as "fp16".
+        dtype: Of the denoiser's weights. Errors are reduced in float32 regardless.
+        encoder_dtype: Of the VAE's and the text encoders' weights; many VAEs overflow in float16.
+        resolution: Height and width that pictures are brought to; null for what the denoiser was made for.
+        crop: Which part of a picture that is not square is kept.
+        flip: Whether pictures are mirrored at random; both of a pair alike.
+        timesteps: Where between picture and noise errors are measured; null for uniform, and logit-normal for flows.
+        weighting: What each noise level counts.
+        min_snr_gamma: Of the weighting min_snr.
+        draws: Over how many times and noises an error is averaged.
+        draw_cycle: After how many epochs a row's draws repeat; null for never.
+        sample_posterior: Whether latents are drawn from the VAE's distribution, rather than taken to be its mean.
+        caption_dropout: How often a row's prompt is left out, for classifier-free guidance.
+        guidance: The guidance scale that a distilled model such as FLUX.1-dev is told in training.
+
+    Raises:
+        UserError: Two options contradict each other, or one is out of its range.
+    """
+
+    name: ClassVar[str] = "image"
+
+    def __init__(
+        self,
+        model: str,
+        family: str | None = None,
+        revision: str | None = None,
+        variant: str | None = None,
+        dtype: Dtype = "float32",
+        encoder_dtype: Dtype = "float32",
+        resolution: int | None = None,
+        crop: Crop = "center",
+        flip: bool = False,
+        timesteps: Timesteps | None = None,
+        weighting: Weighting = "constant",
+        min_snr_gamma: float = 5.0,
+        draws: int = 1,
+        draw_cycle: int | None = None,
+        sample_posterior: bool = True,
+        caption_dropout: float = 0.0,
+        guidance: float | None = None,
+    ) -> None:
+        super().__init__(
+            PipelineSource(model, revision, variant, dtype, encoder_dtype),
+            ErrorSettings(timesteps or Timesteps(), weighting, min_snr_gamma, draws),
+            family,
+            timesteps is not None,
+            guidance,
+            draw_cycle,
+            sample_posterior,
+            caption_dropout,
+        )
+        self.crop = crop
+        self.flip = flip
+        self._resolution = resolution
+        self._check_options()
+
+    def _check_options(self) -> None:
+        if self.crop not in ("center", "random"):
+            raise ConfigError(f"modality.crop is {self.crop!r}.", did_you_mean(str(self.crop), ("center", "random")))
+        if self._resolution is not None and self._resolution < 1:
+            raise ConfigError(
+                f"modality.resolution is {self._resolution}; it counts pixels.", "512 and 1024 are usual."
+            )
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """How pixels become latents, from configuration files alone.
+
+        Raises:
+            UserError: The pipeline cannot be found, or is of no family of images.
+        """
+        family = family_class(self.source, self.family_name)
+        if not issubclass(family, ImageFamily):
+            raise UserError(f"{self.source.model!r} is of the family {family.__name__}, which makes no images.")
+        index, denoiser = self.source.index(), self.source.config(family.denoiser_part)
+        family.check(index, denoiser)
+        vae = self.source.config("vae") if (index.get("vae") or [None])[0] is not None else None
+        return family.geometry(denoiser, vae)
+
+    @cached_property
+    def resolution(self) -> int:
+        """Height and width of the pictures that are trained on.
+
+        Raises:
+            ConfigError: The model does not take it, or does not say what it takes.
+        """
+        resolution = self._resolution or self.geometry.resolution
+        if resolution is None:
+            raise ConfigError(
+                f"{self.source.model!r} does not say which resolution it was made for.", "Set modality.resolution."
+            )
+        if resolution % self.geometry.multiple:
+            lower = resolution // self.geometry.multiple * self.geometry.multiple
+            raise ConfigError(
+                f"modality.resolution is {resolution}, and this model takes multiples of {self.geometry.multiple}.",
+                f"Give {lower or self.geometry.multiple} or {lower + self.geometry.multiple}.",
+            )
+        return resolution
+
+    @property
+    def latent_numbers(self) -> int:
+        """How many numbers a picture's latents have: what a mean squared error is the mean of."""
+        return self.geometry.latents(self.resolution, self.resolution)
+
+    @cached_property
+    def framing(self) -> Framing:
+        """How pictures become squares of the resolution."""
+        return Framing(self.resolution, self.crop)
+
+    def encode(self, comparison: Comparison) -> Example:
+        """See `Modality.encode`; a picture is decoded and scaled, and cut to a square only as batches are made."""
+        cells = tuple(self._cell(comparison, each) for each in comparison.candidates)
+        return Example(comparison, cells, sizes=(1,) * len(cells))
+
+    def _cell(self, comparison: Comparison, candidate: Candidate) -> DiffusionCell:
+        prompt = comparison.prompt if candidate.context is None else candidate.context
+        if not isinstance(prompt, str):
+            raise RowError(
+                f"the prompt is not text: it is of the type {type(prompt).__name__}", "Give each picture a caption."
+            )
+        picture = decode_image(candidate.response)
+        media = self.framing.resized(picture)
+        return DiffusionCell(content_hash(media), prompt, (float(picture.height), float(picture.width)), media)
+
+    def choices(self, epoch: int, row: int) -> RowChoices:
+        """See `DiffusionModality.choices`."""
+        return RowChoices.of(row, self.drawn_epoch(epoch), self.flip, self.caption_dropout)
+
+    def show(self, cell: DiffusionCell, choices: RowChoices) -> DiffusionCell:
+        """See `DiffusionModality.show`."""
+        if cell.media is None:
+            return cell
+        media, numbers = self.framing.framed(cell.media, cell.numbers, choices.place, choices.flipped)
+        return replace(cell, media=media, numbers=numbers, flipped=choices.flipped)
+
+    def collate_cells(self, cells: Sequence[DiffusionCell]) -> dict[str, Any]:
+        """`media` `(N, 3, H, W)` uint8, the different `prompts`, `prompt_index` `(N,)` and `numbers` `(N, 6)`."""
+        prompts = list(dict.fromkeys(cell.prompt for cell in cells))
+        media = [cell.media for cell in cells if cell.media is not None]
+        return {
+            "media": torch.stack(media),
+            "prompts": tuple(prompts),
+            "prompt_index": torch.tensor([prompts.index(cell.prompt) for cell in cells]),
+            "numbers": torch.tensor([cell.numbers for cell in cells], dtype=torch.float32),
+        }
+
+    def pixels(self, media: Tensor) -> Tensor:
+        """`(N, 3, H, W)` uint8 as numbers in [-1, 1]."""
+        return super().pixels(media) / 127.5 - 1
