@@ -174,15 +174,24 @@ class PreferenceDataModule(LightningDataModule):
             rank: Whose.
             world: Number of ranks.
             epochs: As how many different epochs the training comparisons come; all others come once.
+
+        Raises:
+            ConfigError: The training data is a stream.
         """
         for which in ("train", "validation", "test"):
-            data = self._sets.get(which)
-            if isinstance(data, ComparisonStream):
-                raise ConfigError("A cached reference cannot read a stream ahead.", "Set data.streaming: false.")
-            if data is not None:
+            if which in self._sets:
+                data = self._readable_ahead(which)
                 order = BatchOrder(len(data), self.validation_batch_size, shuffle=False, rank=rank, world=world)
                 for epoch in range(epochs if which == "train" else 1):
                     yield from (batch for _, batch in map_batches(data, self._collate(), order, epoch, 0, self.workers))
+
+    def batches_an_epoch(self) -> int:
+        """How many training batches each rank has in an epoch.
+
+        Raises:
+            ConfigError: The training data is a stream.
+        """
+        return len(self._order(self._readable_ahead("train"), self.batch_size, self.shuffle))
 
     def readable(self) -> Iterator[Comparison]:
         """Every comparison of the data that is set up and is no stream, in order."""
@@ -321,6 +330,12 @@ class PreferenceDataModule(LightningDataModule):
         data = self._sets.get(which)
         if data is None or isinstance(data, ComparisonStream):
             raise ConfigError(f"The {which} data is {'a stream' if data else 'not set up'}.")
+        return data
+
+    def _readable_ahead(self, which: str) -> Selection:
+        data = self._sets[which]
+        if isinstance(data, ComparisonStream):
+            raise ConfigError("A cached reference cannot read a stream ahead.", "Set data.streaming: false.")
         return data
 
     @rank_zero_only

@@ -19,6 +19,7 @@ from modalign.core.keys import run_seed, seed_global
 from modalign.core.modality import Modality
 from modalign.core.objectives.base import Objective, ObjectiveOutput, Term
 from modalign.core.reference import NoReference, Reference, ReferenceContext, default_reference
+from modalign.core.run_length import epochs_to_train
 from modalign.core.schedule import Schedule
 
 
@@ -155,16 +156,14 @@ class PreferenceModule(LightningModule):
         cycle, trainer = self.modality.draw_cycle, self.trainer
         if cycle == 1 or trainer.state.fn != TrainerFn.FITTING:
             return 1
-        epochs: int | None = trainer.max_epochs
-        if epochs is None or epochs < 0:
-            if trainer.max_steps < 0:
-                raise ConfigError(
-                    "A cached reference must know how many epochs there will be.",
-                    "Set trainer.max_epochs or trainer.max_steps, or use model.reference: frozen.",
-                )
-            batches = int(trainer.max_steps * trainer.accumulate_grad_batches)
-            epochs = -(-batches // len(trainer.datamodule.train_dataloader()))
-        return min(epochs, cycle) if cycle else epochs
+        epochs = epochs_to_train(trainer, trainer.datamodule.batches_an_epoch())
+        epochs = min(epochs, cycle) if cycle else epochs
+        if epochs > 1:
+            rank_zero_only(print)(
+                f"The cached reference reads the training data {epochs} times ahead, since what is drawn for a row "
+                "differs from epoch to epoch; the modality's draw_cycle sets after how many epochs it repeats."
+            )
+        return epochs
 
     def on_fit_start(self) -> None:
         if self.reference is not None:
