@@ -12,13 +12,15 @@ from modalign.modalities.image.formats.reading import image, same_image
 from modalign.plugins.formats import values
 from modalign.plugins.formats.scored import first_of
 
-PROMPTS = ("prompt", "caption", "text", "txt")
 IMAGES = ("image", "image_path", "file_name", "jpg", "jpeg", "png", "webp")
 IDENTICAL = "identical images"
 
 
 class ImageFormat(Format):
     """A format whose responses are images and whose prompts are text.
+
+    Attributes:
+        prompts: What the column of the prompt may be called.
 
     Args:
         root: The folder that relative paths of images start from; the folder of the data file where None.
@@ -27,6 +29,7 @@ class ImageFormat(Format):
     """
 
     modalities: ClassVar[frozenset[str]] = frozenset({"image"})
+    prompts: ClassVar[tuple[str, ...]] = ("prompt", "caption", "text", "txt")
 
     def __init__(self, root: str | None, weight: str | None, **named: str | None) -> None:
         self.root, self.weight = root, weight
@@ -52,12 +55,12 @@ class ImageFormat(Format):
         Raises:
             RowError: It is missing or no text.
         """
-        column = self.column(row, "prompt", PROMPTS)
+        column = self.column(row, "prompt", self.prompts)
         return values.text(values.required(row, column), column)
 
     def has_prompt(self, columns: Mapping[str, Any]) -> bool:
         """Whether rows with these columns have a text for a prompt."""
-        return isinstance(columns.get(self.column(columns, "prompt", PROMPTS)), str)
+        return isinstance(columns.get(self.column(columns, "prompt", self.prompts)), str)
 
     def image(self, row: Mapping[str, Any], column: str) -> Media:
         """The image of a column.

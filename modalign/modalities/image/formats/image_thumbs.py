@@ -1,0 +1,53 @@
+"""Single images with a label: thumbs up or down."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from modalign.core.batch import Candidate, Comparison
+from modalign.core.objectives.base import Feedback
+from modalign.modalities.image.formats.base import IMAGES, ImageFormat
+from modalign.modalities.image.formats.reading import looks_like_image
+from modalign.plugins.formats import values
+
+_LABELS = ("label",)
+
+
+class ImageThumbs(ImageFormat):
+    """`prompt` (or `caption`), one `image` and `label`: true for good, false for bad (or 1 and 0).
+
+    Where columns have types, text is never a label: "false" counts as true in Python. In CSV and in the text members of
+    webdataset shards, "true", "false", "1" and "0" are labels.
+
+    Args:
+        prompt: The column with the prompt, where it is called otherwise.
+        image: The column with the image, where it is called otherwise.
+        label: The column with the label, where it is called otherwise.
+        weight: The column with the weight of a row; every row weighs 1 without it.
+        root: The folder that relative paths start from; the folder of the data file where None.
+    """
+
+    name = "image_thumbs"
+    wants: ClassVar[str] = "prompt (or caption), text; image (or file_name, jpg, png); label, true or false"
+
+    def __init__(
+        self,
+        prompt: str | None = None,
+        image: str | None = None,
+        label: str | None = None,
+        weight: str | None = None,
+        root: str | None = None,
+    ) -> None:
+        super().__init__(root, weight, prompt=prompt, image=image, label=label)
+
+    def matches(self, columns: Mapping[str, Any]) -> bool:
+        shown = columns.get(self.column(columns, "image", IMAGES))
+        labelled = self.column(columns, "label", _LABELS) in columns and not {"chosen", "rejected"} & set(columns)
+        return self.has_prompt(columns) and looks_like_image(shown) and labelled
+
+    def feedback(self, columns: Mapping[str, Any]) -> frozenset[Feedback]:
+        return frozenset({Feedback.POINTWISE})
+
+    def parse(self, row: Mapping[str, Any]) -> Sequence[Comparison]:
+        image = self.image(row, self.column(row, "image", IMAGES))
+        candidate = Candidate(image, score=values.label(row, self.column(row, "label", _LABELS)))
+        return [Comparison(self.prompt(row), (candidate,), weight=values.weight(row, self.weight))]
