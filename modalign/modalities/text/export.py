@@ -1,16 +1,13 @@
 """Writing a policy as a folder that transformers or peft loads, whole or not at all."""
 
 import copy
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from modalign.core.errors import UserError
+from modalign.modalities.folders import new_folder
+from modalign.modalities.modes import is_peft_model, unwrapped
 from modalign.modalities.text.loading import dropout_as_loaded
-from modalign.modalities.text.modes import causal_lm, is_peft_model
 
 
 def export_policy(policy: Any, tokenizer: Any, folder: Path, card: str, merge: bool, overwrite: bool) -> None:
@@ -30,7 +27,7 @@ def export_policy(policy: Any, tokenizer: Any, folder: Path, card: str, merge: b
     adapted = is_peft_model(policy)
     if not merge and not adapted:
         raise UserError("Only an adapter can be written unmerged, and this policy has none.", "Leave `merge` at true.")
-    if merge and adapted and getattr(causal_lm(policy), "is_quantized", False):
+    if merge and adapted and getattr(unwrapped(policy), "is_quantized", False):
         raise UserError("An adapter cannot be merged into quantised weights.", "Export it with `merge: false`.")
     with new_folder(folder, overwrite) as target:
         if adapted and not merge:
@@ -47,35 +44,3 @@ def export_policy(policy: Any, tokenizer: Any, folder: Path, card: str, merge: b
 def merged_copy(policy: Any) -> Any:
     """A full model with the adapter's change in its weights."""
     return copy.deepcopy(policy).merge_and_unload()
-
-
-@contextmanager
-def new_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder that takes the name of `folder` once everything in it is written.
-
-    Raises:
-        UserError: `folder` exists and may not be replaced, or cannot be written.
-    """
-    folder = Path(folder).absolute()
-    if folder.exists() and not overwrite and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{str(folder)!r} exists already.", "Choose another folder, or set `overwrite: true`.")
-    temporary = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        _take_place(temporary, folder)
-    except OSError as error:
-        raise UserError(f"{str(folder)!r} cannot be written: {error}.", "Check its path, rights and space.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _take_place(new: Path, folder: Path) -> None:
-    """Rename `new` to `folder`; what was there is moved aside first, since a folder cannot be renamed over another."""
-    if not folder.exists():
-        new.rename(folder)
-        return
-    old = folder.with_name(f".{folder.name}.replaced-{os.getpid()}")
-    folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old) if old.is_dir() else old.unlink()

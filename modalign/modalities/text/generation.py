@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from modalign.core.errors import UserError, did_you_mean
 from modalign.core.keys import generator
-from modalign.modalities.text.modes import causal_lm, eval_mode
+from modalign.modalities.modes import eval_mode, unwrapped
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def generate(
     """
     if n < 1:
         raise UserError(f"Sampling: n is {n}; it counts responses a prompt.", "Ask for at least 1.")
-    causal = causal_lm(model)
+    causal = unwrapped(model)
     stop = _stop_tokens(causal, eos)
     jobs = [(prompt, draw) for prompt in prompts for draw in range(n)]
     # Prompts of like length together: less padding.

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from modalign.core.errors import UserError
 from modalign.core.hub import resolve_model
+from modalign.modalities.explained import explained
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,6 @@ Quantization = Literal["4bit", "8bit"]
 
 ADAPTER_CONFIG = "adapter_config.json"
 TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json")
-LOADING_ERRORS = (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError)
 ORIGINAL_DROPOUT = "dropout_as_loaded"
 
 
@@ -60,7 +59,7 @@ def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> 
     folder = resolve_model(name, (*TOKENIZER_FILES, ADAPTER_CONFIG), revision)
     if is_adapter(folder) and not any((Path(folder) / file).is_file() for file in TOKENIZER_FILES):
         return load_tokenizer(_base_of(folder), None, trust_remote_code)
-    with _explained(f"the tokenizer of {name!r}"):
+    with explained(f"the tokenizer of {name!r}"):
         return AutoTokenizer.from_pretrained(folder, revision=revision, trust_remote_code=trust_remote_code)
 
 
@@ -76,13 +75,13 @@ def load_causal_lm(name: str, options: LoadOptions) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
-    with _explained(f"the model {name!r}"):
+    with explained(f"the model {name!r}"):
         config = AutoConfig.from_pretrained(folder, **source)
     if config.is_encoder_decoder:
         raise UserError(f"{name!r} is an encoder-decoder model.", "The text modality takes decoder-only models.")
     dropout = _disable_dropout(config) if options.disable_dropout else {}
     extra = _optional_arguments(options)
-    with _explained(f"the model {name!r}"):
+    with explained(f"the model {name!r}"):
         model, report = AutoModelForCausalLM.from_pretrained(
             folder, config=config, dtype=_torch_dtype(options.dtype), output_loading_info=True, **source, **extra
         )
@@ -179,27 +178,15 @@ def _load_merged(name: str, folder: str, options: LoadOptions) -> Any:
         )
     log.info("%r is an adapter: it is merged into its base model %r", name, base)
     model = load_causal_lm(base, options)
-    with _explained(f"the adapter {name!r}"):
+    with explained(f"the adapter {name!r}"):
         return PeftModel.from_pretrained(model, folder).merge_and_unload()
 
 
 def _base_of(folder: str) -> str:
     from peft import PeftConfig
 
-    with _explained(f"the adapter {folder!r}"):
+    with explained(f"the adapter {folder!r}"):
         base = PeftConfig.from_pretrained(folder).base_model_name_or_path
     if not base:
         raise UserError(f"The adapter {folder!r} does not say which model it belongs to.", "Merge it into its base.")
     return str(base)
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Turn what the libraries raise while they read files into an error that names what was being read."""
-    try:
-        yield
-    except LOADING_ERRORS as error:
-        raise UserError(
-            f"Loading {what} failed: {type(error).__name__}: {error}",
-            "Check that the folder or hub id is complete and that its library versions fit; see `modalign doctor`.",
-        ) from error

@@ -13,9 +13,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from modalign.core.batch import PreferenceBatch
+from modalign.modalities.modes import unwrapped
 from modalign.modalities.text.attention_masks import model_inputs
 from modalign.modalities.text.collation import select_cells
-from modalign.modalities.text.modes import causal_lm
 from modalign.modalities.text.output_head import head_logits, output_head
 from modalign.modalities.text.verification import check_layout, head_is_known
 
@@ -31,7 +31,7 @@ def completion_logps(model: nn.Module, inputs: dict[str, Any], chunk_size: int) 
     Raises:
         ConfigError: The model cannot run the layout.
     """
-    causal = causal_lm(model)
+    causal = unwrapped(model)
     check_layout(causal, inputs)
     if not head_is_known(causal):
         return _logps_from_forward(causal, inputs)

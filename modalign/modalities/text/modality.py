@@ -14,6 +14,8 @@ from modalign.core.batch import Comparison, Example, Likelihood, PreferenceBatch
 from modalign.core.errors import ConfigError, UserError, did_you_mean
 from modalign.core.modality import Modality
 from modalign.core.objectives.base import Needs
+from modalign.modalities.lora import Lora, without_adapter
+from modalign.modalities.modes import is_peft_model, unwrapped
 from modalign.modalities.text.chat import is_chat, read_chat_template
 from modalign.modalities.text.collation import LAYOUTS, Layout, collate
 from modalign.modalities.text.encoding import TextCell, TextEncoder
@@ -29,9 +31,7 @@ from modalign.modalities.text.loading import (
     load_tokenizer,
 )
 from modalign.modalities.text.logprobs import completion_logps, completion_logps_partly_free, token_grid
-from modalign.modalities.text.lora import Lora, without_adapter
 from modalign.modalities.text.model_checks import check_positions, check_vocabulary, repair_generation_config
-from modalign.modalities.text.modes import causal_lm, is_peft_model
 from modalign.modalities.text.preparation import prepare_for_training
 from modalign.modalities.text.tokenization import BoundaryTokenizer
 from modalign.modalities.text.truncation import Limits, Truncation
@@ -183,7 +183,7 @@ class Text(Modality):
         for name in sorted(needs.extra - self.provides):
             raise ConfigError(f"The text modality cannot compute {name!r}.", did_you_mean(name, self.provides))
         inputs = batch.inputs
-        check_positions(causal_lm(model), inputs["longest"], "A sequence")
+        check_positions(unwrapped(model), inputs["longest"], "A sequence")
         if needs.no_grad_roles and torch.is_grad_enabled():
             free = batch.cells_of(needs.no_grad_roles)
             logps = completion_logps_partly_free(model, inputs, self.chunk_size, free)
@@ -302,7 +302,7 @@ class Text(Modality):
 
     def _prompt_room(self, model: nn.Module, new_tokens: int) -> int | None:
         """Most tokens of a prompt to generate from: what training allowed, and what the model's positions leave."""
-        config = causal_lm(model).config.get_text_config()
+        config = unwrapped(model).config.get_text_config()
         positions = getattr(config, "max_position_embeddings", None)
         if positions is not None and new_tokens >= positions:
             raise UserError(

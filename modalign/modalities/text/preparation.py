@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from modalign.core.errors import UserError
-from modalign.modalities.text.lora import Lora, add_lora
+from modalign.modalities.lora import Lora, add_lora
 
 
 def prepare_for_training(model: Any, lora: Lora | None, gradient_checkpointing: bool) -> nn.Module:
@@ -20,7 +20,9 @@ def prepare_for_training(model: Any, lora: Lora | None, gradient_checkpointing: 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     if gradient_checkpointing:
         _checkpoint_activations(model)
-    policy: nn.Module = model if lora is None else add_lora(model, lora)
+    policy: nn.Module = (
+        model if lora is None else add_lora(model, lora, tied=_tied_modules(model), task_type="CAUSAL_LM")
+    )
     return policy.train()
 
 
@@ -32,3 +34,11 @@ def _checkpoint_activations(model: Any) -> None:
             "Set modality.gradient_checkpointing to false.",
         )
     model.activation_checkpointing_enable({"use_reentrant": False})
+
+
+def _tied_modules(model: Any) -> list[str]:
+    """Full names of the embeddings and the output head, where they share their weights."""
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if head is None or head.weight is not embeddings.weight:
+        return []
+    return [name for name, module in model.named_modules() if module is head or module is embeddings]

@@ -8,7 +8,7 @@ import torch
 
 from modalign.core.errors import UserError
 from modalign.core.keys import seed_global
-from modalign.modalities.text.export import new_folder
+from modalign.modalities.folders import new_folder
 
 END = "<|im_end|>"
 START = "<|im_start|>"

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from modalign.core.errors import ConfigError
+from modalign.modalities.modes import eval_mode
 from modalign.modalities.text.attention_masks import model_inputs
 from modalign.modalities.text.collation import Layout, collate
 from modalign.modalities.text.encoding import TextCell
-from modalign.modalities.text.modes import eval_mode
 from modalign.modalities.text.output_head import head_logits, output_head
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from modalign.core.errors import UserError
-from modalign.modalities.text.export import merged_copy, new_folder
-from modalign.modalities.text.lora import Lora
+from modalign.modalities.folders import new_folder
+from modalign.modalities.lora import Lora
+from modalign.modalities.text.export import merged_copy
 from modalign.modalities.text.modality import Text
 
 from .conftest import FAMILIES

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modalign.core.errors import RowError, UserError
+from modalign.modalities.lora import Lora
 from modalign.modalities.text.generation import SamplingOptions, draw_tokens, generate
-from modalign.modalities.text.lora import Lora
 from modalign.modalities.text.modality import Text
 
 from .conftest import FAMILIES, chat

@@ -11,7 +11,7 @@ import torch
 
 from modalign.core.errors import ConfigError, UserError
 from modalign.core.objectives.base import Needs
-from modalign.modalities.text.lora import Lora
+from modalign.modalities.lora import Lora
 from modalign.modalities.text.modality import Text
 from modalign.modalities.text.scratch import train_tokenizer
 

@@ -11,7 +11,7 @@ from torch import nn
 from modalign.core.batch import PreferenceBatch
 from modalign.core.errors import UserError
 from modalign.core.objectives.base import Needs
-from modalign.modalities.text.lora import Lora
+from modalign.modalities.lora import Lora
 from modalign.modalities.text.modality import Text
 
 from .conftest import PAIRS

@@ -10,8 +10,8 @@ import pytest
 
 from modalign.core.content import content_hash
 from modalign.core.errors import UserError
+from modalign.modalities.lora import Lora
 from modalign.modalities.text import plugin
-from modalign.modalities.text.lora import Lora
 from modalign.modalities.text.modality import Text
 
 from .conftest import PAIRS, chat, reply

@@ -10,10 +10,10 @@ from torch import nn
 from modalign.core.batch import CHOSEN, MISMATCHED, REJECTED, Candidate, Comparison, PreferenceBatch
 from modalign.core.errors import ConfigError, UserError
 from modalign.core.objectives.base import Needs
+from modalign.modalities.lora import Lora
 from modalign.modalities.text import attention_masks, verification
 from modalign.modalities.text.attention_masks import shared_prompt_masks
 from modalign.modalities.text.collation import LAYOUTS, Layout
-from modalign.modalities.text.lora import Lora
 from modalign.modalities.text.modality import Text
 
 from .conftest import FAMILIES, VOCABULARY

@@ -11,7 +11,7 @@ from modalign.core.keys import generator
 from modalign.core.modality import Modality
 from modalign.core.objectives.base import Needs
 from modalign.core.reward import Reward
-from modalign.modalities.text.modes import eval_mode
+from modalign.modalities.modes import eval_mode
 from modalign.modalities.text.quickstart.instructions import Instruction
 
 BATCH = 128

@@ -1,4 +1,4 @@
-"""Putting a model into evaluation mode for a while, and finding the language model inside its wrappers."""
+"""Putting a model into evaluation mode for a while, and finding it inside its adapter's wrapper."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +22,8 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def causal_lm(model: Any) -> Any:
-    """The transformers model inside a policy: the policy itself, or what a peft model wraps.
+def unwrapped(model: Any) -> Any:
+    """The transformers or diffusers model inside a policy: the policy itself, or what a peft model wraps.
 
     An adapter is built into the wrapped model's layers, so calling the wrapped model runs the adapter too.
     """

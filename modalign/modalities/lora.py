@@ -3,7 +3,7 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from typing import Any, Literal
 from torch import nn
 
 from modalign.core.errors import UserError, did_you_mean
-from modalign.modalities.text.modes import causal_lm, eval_mode
+from modalign.modalities.modes import eval_mode, unwrapped
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +25,10 @@ class Lora:
     Args:
         r: Rank of the two factors.
         alpha: The adapter is scaled by `alpha / r`, or by `alpha / sqrt(r)` under `use_rslora`.
-        dropout: Probability of dropping an input of the adapter while training; needs `disable_dropout: false`.
+        dropout: Probability of dropping an input of the adapter while training.
         target_modules: Names of the modules to adapt, one regular expression for their full names, or "all-linear" for
-            every linear layer but the output head.
+            every linear layer (but a language model's output head). null for the modality's own choice: all-linear for
+            text, the attention's projections for diffusion models.
         modules_to_save: Names of modules to train in full beside the adapter.
         use_rslora: Scale by the square root of the rank (Kalajdzievski 2023, arXiv:2312.03732).
         init: How the first factor is drawn; the second is zero, so that training starts at the model as it was loaded.
@@ -36,7 +37,7 @@ class Lora:
     r: int = 16
     alpha: float = 32.0
     dropout: float = 0.0
-    target_modules: list[str] | str = ALL_LINEAR
+    target_modules: list[str] | str | None = None
     modules_to_save: list[str] | None = None
     use_rslora: bool = False
     init: Literal["kaiming", "gaussian"] = "kaiming"
@@ -50,19 +51,31 @@ class Lora:
             raise UserError(f"lora.dropout is {self.dropout}; it must be in [0, 1).", "Use 0.0 for none.")
 
 
-def add_lora(model: nn.Module, lora: Lora) -> nn.Module:
+def add_lora(
+    model: nn.Module,
+    lora: Lora,
+    default: Sequence[str] | str = ALL_LINEAR,
+    tied: Sequence[str] = (),
+    task_type: str | None = None,
+) -> nn.Module:
     """Wrap `model` into a peft model whose adapter is trainable and whose other weights are frozen.
+
+    Args:
+        model: Of transformers or diffusers.
+        lora: What to add.
+        default: What to adapt where `lora` names nothing; names that fit no module are left out.
+        tied: Full names of modules that share their weights with one another.
+        task_type: peft's name for what the model does.
 
     Raises:
         UserError: A name in `target_modules` or `modules_to_save` fits no module.
     """
-    from peft import LoraConfig, TaskType, get_peft_model
+    from peft import LoraConfig, get_peft_model
 
-    _check_names(model, lora)
-    targets = lora.target_modules
-    tied = any(_fits(name, lora.modules_to_save or []) for name in _tied_modules(model))
+    targets = _targets(model, lora, default)
+    _check_names(model, lora, targets, tied)
     config = LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
+        task_type=task_type,
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
@@ -70,7 +83,7 @@ def add_lora(model: nn.Module, lora: Lora) -> nn.Module:
         modules_to_save=lora.modules_to_save,
         use_rslora=lora.use_rslora,
         init_lora_weights="gaussian" if lora.init == "gaussian" else True,
-        ensure_weight_tying=tied,
+        ensure_weight_tying=any(_fits(name, lora.modules_to_save or []) for name in tied),
     )
     with warnings.catch_warnings():
         # peft reads an attribute that transformers has renamed, and tells that it set an option for GPT-2's layers.
@@ -88,10 +101,23 @@ def add_lora(model: nn.Module, lora: Lora) -> nn.Module:
     return adapted  # type: ignore[no-any-return]
 
 
-def _check_names(model: Any, lora: Lora) -> None:
-    """Refuse names that fit nothing, since peft is content if one of them fits, or that cannot have an adapter."""
+def _targets(model: nn.Module, lora: Lora, default: Sequence[str] | str) -> list[str] | str:
+    """What to adapt, in peft's terms."""
     targets = lora.target_modules
-    if targets == []:
+    if targets is None:
+        if isinstance(default, str):
+            targets = default
+        else:
+            names = [name for name, _ in model.named_modules()]
+            targets = [part for part in default if any(_fits(name, [part]) for name in names)]
+    if targets == ALL_LINEAR and not hasattr(model, "get_output_embeddings"):  # peft knows it for transformers alone
+        return [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return targets
+
+
+def _check_names(model: nn.Module, lora: Lora, targets: list[str] | str, tied: Sequence[str]) -> None:
+    """Refuse names that fit nothing, since peft is content if one of them fits, or that cannot have an adapter."""
+    if not targets:
         raise UserError("lora.target_modules is empty.", f"Name modules, or use {ALL_LINEAR!r}.")
     if isinstance(targets, str) and targets != ALL_LINEAR:
         _check_fits(model, "target_modules", targets)
@@ -99,10 +125,11 @@ def _check_names(model: Any, lora: Lora) -> None:
         _check_fits(model, "target_modules", [name])
     for name in lora.modules_to_save or []:
         _check_fits(model, "modules_to_save", [name])
-    tied = next((name for name in _tied_modules(model) if _fits(name, targets)), None)
-    if tied is not None:
+    shared = next((name for name in tied if _fits(name, targets)), None)
+    if shared is not None:
         raise UserError(
-            f"lora.target_modules: {tied!r} shares its weights with another module, which an adapter would tell apart.",
+            f"lora.target_modules: {shared!r} shares its weights with another module, which an adapter would tell "
+            "apart.",
             "Leave it out, or train it in full by lora.modules_to_save.",
         )
 
@@ -138,18 +165,10 @@ def _module_names(model: nn.Module, name: str) -> str:
     return did_you_mean(name.split(".")[-1], layers).capitalize()
 
 
-def _tied_modules(model: Any) -> list[str]:
-    """Full names of the embeddings and the output head, where they share their weights."""
-    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
-    if head is None or head.weight is not embeddings.weight:
-        return []
-    return [name for name, module in model.named_modules() if module is head or module is embeddings]
-
-
 @contextmanager
 def without_adapter(model: Any) -> Iterator[None]:
     """A context in which a peft model computes as if it had no adapter and no dropout, and is then as it was."""
-    trainable = [(parameter, parameter.requires_grad) for parameter in causal_lm(model).parameters()]
+    trainable = [(parameter, parameter.requires_grad) for parameter in unwrapped(model).parameters()]
     try:
         with eval_mode(model), model.disable_adapter():
             yield
