@@ -1,6 +1,6 @@
 """What all modalities of diffusion models share: loading a denoiser, and its likelihood of latents."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -13,12 +13,13 @@ from modalign.core.batch import Example, Likelihood, PreferenceBatch
 from modalign.core.errors import ConfigError, did_you_mean
 from modalign.core.keys import run_seed
 from modalign.core.modality import Modality
-from modalign.core.objectives.base import Needs
+from modalign.core.objectives.base import Needs, Objective
 from modalign.modalities.diffusion.cells import DiffusionCell, RowChoices, drawn_cells
 from modalign.modalities.diffusion.draws import RowDraws
 from modalign.modalities.diffusion.family import DiffusionFamily
 from modalign.modalities.diffusion.likelihood import CleanCells, ErrorSettings, denoising_logps
 from modalign.modalities.diffusion.loading import PipelineSource, load_denoiser, load_family
+from modalign.modalities.diffusion.strength import strength_notes
 from modalign.modalities.diffusion.timesteps import Timesteps
 
 
@@ -109,6 +110,15 @@ class DiffusionModality(Modality):
     def show(self, cell: DiffusionCell, choices: RowChoices) -> DiffusionCell:
         """A cell as an epoch shows it: cropped and mirrored, where a modality does so."""
         return cell
+
+    @property
+    def latent_sizes(self) -> Mapping[str, int]:
+        """How many latent numbers a medium has, by the name of its size; see `strength_notes`."""
+        return {}
+
+    def start_notes(self, objective: Objective) -> Sequence[str]:
+        """See `Modality.start_notes`: how strongly the objective's options act on errors at this size."""
+        return strength_notes(objective, self.latent_sizes)
 
     def likelihood(self, model: nn.Module, batch: PreferenceBatch, needs: Needs) -> Likelihood:
         for name in sorted(needs.extra - self.provides):

@@ -1,6 +1,6 @@
 """The image modality: diffusion and flow models that make pictures of prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -131,9 +131,10 @@ class Image(DiffusionModality):
         return resolution
 
     @property
-    def latent_numbers(self) -> int:
-        """How many numbers a picture's latents have: what a mean squared error is the mean of."""
-        return self.geometry.latents(self.resolution, self.resolution)
+    def latent_sizes(self) -> Mapping[str, int]:
+        """See `DiffusionModality.latent_sizes`: at this resolution, and at twice its height and width."""
+        sides = (self.resolution, 2 * self.resolution)
+        return {f"{side}x{side}": self.geometry.latents(side, side) for side in sides}
 
     @cached_property
     def framing(self) -> Framing:
