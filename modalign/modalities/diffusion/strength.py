@@ -36,8 +36,8 @@ def _notes(name: str, objective: Objective, latents: Mapping[str, int]) -> Itera
     if isinstance(objective, MaPo):
         slope = objective.margin_scale * objective.error_scale / 2
         yield (
-            f"{name}margin_scale {objective.margin_scale:g} and error_scale {objective.error_scale:g} work, while errors "
-            f"are small, like a beta of {slope:g} without a reference {_per_unit(slope, latents)}"
+            f"{name}margin_scale {objective.margin_scale:g} and error_scale {objective.error_scale:g} work, while "
+            f"errors are small, like a beta of {slope:g} without a reference {_per_unit(slope, latents)}"
         )
     elif isinstance(objective, Ipo):
         yield f"{name}beta {objective.beta:g} asks for a margin of {1 / (2 * objective.beta):g} in mean squared error."
