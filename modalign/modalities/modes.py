@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -33,3 +34,8 @@ def unwrapped(model: Any) -> Any:
 def is_peft_model(model: nn.Module) -> bool:
     """Whether this is a `peft.PeftModel`, without importing peft, which takes seconds."""
     return any(cls.__module__.split(".")[0] == "peft" for cls in type(model).__mro__)
+
+
+def weights_dtype(model: nn.Module) -> torch.dtype:
+    """The type of a model's own weights; those of an adapter in it may be wider."""
+    return next(p.dtype for name, p in model.named_parameters() if p.is_floating_point() and "lora_" not in name)

@@ -18,7 +18,7 @@ from modalign.modalities.diffusion.modality import DiffusionModality
 from modalign.modalities.diffusion.timesteps import Timesteps
 from modalign.modalities.diffusion.weighting import Weighting
 from modalign.modalities.image.decoding import decode_image
-from modalign.modalities.image.families.latent_image import Geometry, ImageFamily
+from modalign.modalities.image.families.base import Geometry, ImageFamily
 from modalign.modalities.image.framing import Framing
 
 Crop = Literal["center", "random"]
@@ -122,12 +122,7 @@ class Image(DiffusionModality):
             raise ConfigError(
                 f"{self.source.model!r} does not say which resolution it was made for.", "Set modality.resolution."
             )
-        if resolution % self.geometry.multiple:
-            lower = resolution // self.geometry.multiple * self.geometry.multiple
-            raise ConfigError(
-                f"modality.resolution is {resolution}, and this model takes multiples of {self.geometry.multiple}.",
-                f"Give {lower or self.geometry.multiple} or {lower + self.geometry.multiple}.",
-            )
+        self.geometry.check("modality.resolution", resolution)
         return resolution
 
     @property
