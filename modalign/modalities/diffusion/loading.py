@@ -12,6 +12,7 @@ from torch import nn
 from modalign.core.errors import UserError
 from modalign.core.hub import resolve_model
 from modalign.modalities.diffusion.family import DiffusionFamily
+from modalign.modalities.diffusion.fingerprint import text_part_names
 from modalign.modalities.explained import explained
 
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
@@ -82,6 +83,18 @@ class PipelineSource:
         with explained(f"{file} of {self.model!r}"):
             content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return content
+
+
+def check_family_name(name: str | None) -> None:
+    """Refuse a family that nobody registered, without importing any.
+
+    Raises:
+        UserError: The message offers the nearest names.
+    """
+    from modalign.plugins.manager import registry
+
+    if name is not None:
+        registry().entry("family", name)
 
 
 def family_class(source: PipelineSource, family: str | None = None) -> type[DiffusionFamily]:
@@ -167,7 +180,7 @@ def _left_out(family: type[DiffusionFamily], index: Mapping[str, Any], pipeline_
 
     diffusers wants to be told of the last ones too.
     """
-    needed = {*family.media_parts, *family.text_parts}
+    needed = {*family.media_parts, *text_part_names(family.text_parts)}
     parts = {name: value for name, value in index.items() if isinstance(value, list)}
     absent = {name for name, value in parts.items() if value[0] is None}
     return absent | {family.denoiser_part} | (parts.keys() & set(pipeline_class._optional_components) - needed)

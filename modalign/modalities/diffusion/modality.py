@@ -1,7 +1,7 @@
 """What all modalities of diffusion models share: loading a denoiser, and its likelihood of latents."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -10,17 +10,28 @@ import torch
 from torch import Tensor, nn
 
 from modalign.core.batch import Example, Likelihood, PreferenceBatch
-from modalign.core.errors import ConfigError, did_you_mean
+from modalign.core.content import content_hash
+from modalign.core.errors import ConfigError, UserError, did_you_mean
 from modalign.core.keys import run_seed
 from modalign.core.modality import Modality
 from modalign.core.objectives.base import Needs, Objective
 from modalign.modalities.diffusion.cells import DiffusionCell, RowChoices, drawn_cells
 from modalign.modalities.diffusion.draws import RowDraws
 from modalign.modalities.diffusion.family import DiffusionFamily
+from modalign.modalities.diffusion.fingerprint import parts_hash, text_part_names
 from modalign.modalities.diffusion.likelihood import CleanCells, ErrorSettings, denoising_logps
-from modalign.modalities.diffusion.loading import PipelineSource, load_denoiser, load_family
+from modalign.modalities.diffusion.loading import (
+    PipelineSource,
+    check_family_name,
+    family_class,
+    load_denoiser,
+    load_family,
+)
+from modalign.modalities.diffusion.policy import trainable_policy
 from modalign.modalities.diffusion.strength import strength_notes
 from modalign.modalities.diffusion.timesteps import Timesteps
+from modalign.modalities.lora import Lora, without_adapter
+from modalign.modalities.modes import is_peft_model
 
 
 class DiffusionModality(Modality):
@@ -35,6 +46,8 @@ class DiffusionModality(Modality):
         draw_cycle: After how many epochs a row's draws repeat; None for never.
         sample_posterior: Whether clean latents are drawn from their distribution, rather than its mean.
         caption_dropout: The share of rows whose prompt is left out.
+        lora: The adapter that is trained; None trains all weights.
+        gradient_checkpointing: Whether activations are computed again in the backward pass.
 
     Raises:
         UserError: There is no such family, or an option is out of range.
@@ -52,6 +65,8 @@ class DiffusionModality(Modality):
         draw_cycle: int | None = None,
         sample_posterior: bool = True,
         caption_dropout: float = 0.0,
+        lora: Lora | None = None,
+        gradient_checkpointing: bool = False,
     ) -> None:
         self.source = source
         self.errors = errors
@@ -60,8 +75,11 @@ class DiffusionModality(Modality):
         self.guidance = guidance
         self.sample_posterior = sample_posterior
         self.caption_dropout = caption_dropout
+        self.lora = lora
+        self.gradient_checkpointing = gradient_checkpointing
         self._draw_cycle = draw_cycle
         self._family: DiffusionFamily | None = None
+        check_family_name(family)
         if draw_cycle is not None and draw_cycle < 1:
             raise ConfigError(f"modality.draw_cycle is {draw_cycle}.", "Give a number of epochs, at least 1.")
         if not 0 <= caption_dropout < 1:
@@ -85,9 +103,63 @@ class DiffusionModality(Modality):
         return replace(self.errors, timesteps=Timesteps("logit_normal"))
 
     def load(self, model: str | None = None) -> nn.Module:
-        source = self.source if model is None else replace(self.source, model=model, revision=None)
-        denoiser: nn.Module = load_denoiser(source, self.family_name)
-        return denoiser.train()
+        """See `Modality.load`: the denoiser alone.
+
+        Raises:
+            UserError: The model cannot be found or loaded, or does not fit the adapter or the options.
+        """
+        self.check_model()
+        source = self.source if model is None else replace(self.source, model=model, revision=None, variant=None)
+        denoiser = load_denoiser(source, self.family_name)
+        targets = family_class(source, self.family_name).lora_targets
+        return trainable_policy(denoiser, self.lora, targets, self.gradient_checkpointing)
+
+    def check_model(self) -> None:
+        """Refuse what the pipeline's configuration files do not fit, before weights are read.
+
+        Raises:
+            UserError: An option does not fit the model.
+        """
+
+    def has_adapter(self, model: nn.Module) -> bool:
+        """See `Modality.has_adapter`: LoRA starts as a change of zero, so without it the model is as it was loaded."""
+        return is_peft_model(model)
+
+    def adapter_off(self, model: nn.Module) -> AbstractContextManager[Any]:
+        """See `Modality.adapter_off`.
+
+        Raises:
+            UserError: The model has no adapter.
+        """
+        if not self.has_adapter(model):
+            raise UserError("The policy has no adapter to switch off.", "Set modality.lora, or another reference.")
+        return without_adapter(model)
+
+    def fingerprint(self) -> str:
+        """See `Modality.fingerprint`: the frozen parts' content, and every option that changes an error."""
+        import diffusers
+        import transformers
+
+        pipeline, family = self.family.pipeline, self.family
+        names = [*family.media_parts, *text_part_names(family.text_parts), "scheduler"]
+        return content_hash(
+            {
+                "versions": [diffusers.__version__, transformers.__version__],
+                "family": f"{type(family).__module__}.{type(family).__qualname__}",
+                "parts": parts_hash(pipeline, names),
+                "settings": self.settings,
+                "dtypes": [self.source.dtype, self.source.encoder_dtype],
+                **self.likelihood_options(),
+            }
+        )
+
+    def likelihood_options(self) -> dict[str, Any]:
+        """Options that change an error, beside how errors are measured."""
+        return {
+            "guidance": self.guidance,
+            "sample_posterior": self.sample_posterior,
+            "caption_dropout": self.caption_dropout,
+        }
 
     @property
     def draw_cycle(self) -> int | None:

@@ -20,6 +20,7 @@ from modalign.modalities.diffusion.weighting import Weighting
 from modalign.modalities.image.decoding import decode_image
 from modalign.modalities.image.families.base import Geometry, ImageFamily
 from modalign.modalities.image.framing import Framing
+from modalign.modalities.lora import Lora
 
 Crop = Literal["center", "random"]
 
@@ -44,7 +45,9 @@ class Image(DiffusionModality):
         draw_cycle: After how many epochs a row's draws repeat; null for never.
         sample_posterior: Whether latents are drawn from the VAE's distribution, rather than taken to be its mean.
         caption_dropout: How often a row's prompt is left out, for classifier-free guidance.
-        guidance: The guidance scale that a distilled model such as FLUX.1-dev is told in training.
+        guidance: The guidance scale that a distilled model such as FLUX.1-dev is told in training; null for 3.5.
+        lora: Train a low-rank adapter; null trains all weights of the denoiser.
+        gradient_checkpointing: Recompute activations in the backward pass: less memory, about a third more time.
 
     Raises:
         UserError: Two options contradict each other, or one is out of its range.
@@ -71,6 +74,8 @@ class Image(DiffusionModality):
         sample_posterior: bool = True,
         caption_dropout: float = 0.0,
         guidance: float | None = None,
+        lora: Lora | None = None,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__(
             PipelineSource(model, revision, variant, dtype, encoder_dtype),
@@ -81,6 +86,8 @@ class Image(DiffusionModality):
             draw_cycle,
             sample_posterior,
             caption_dropout,
+            lora,
+            gradient_checkpointing,
         )
         self.crop = crop
         self.flip = flip
@@ -130,6 +137,15 @@ class Image(DiffusionModality):
         """See `DiffusionModality.latent_sizes`: at this resolution, and at twice its height and width."""
         sides = (self.resolution, 2 * self.resolution)
         return {f"{side}x{side}": self.geometry.latents(side, side) for side in sides}
+
+    def check_model(self) -> None:
+        """See `DiffusionModality.check_model`."""
+        self.geometry.check("modality.resolution", self.resolution)
+
+    def likelihood_options(self) -> dict[str, Any]:
+        """See `DiffusionModality.likelihood_options`."""
+        own = {"resolution": self.resolution, "crop": self.crop, "flip": self.flip}
+        return {**super().likelihood_options(), **own}
 
     @cached_property
     def framing(self) -> Framing:

@@ -1,0 +1,43 @@
+"""What of a pipeline's frozen parts decides latents and conditionings, as hashes."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from modalign.core.content import content_hash, weights_hash
+
+
+def parts_hash(pipeline: Any, names: Iterable[str]) -> str:
+    """A hash of the content of some of a pipeline's components: weights, configurations, vocabularies.
+
+    Args:
+        pipeline: Of diffusers.
+        names: Of components; those that the pipeline lacks count as missing.
+    """
+    return content_hash({name: _content(getattr(pipeline, name, None)) for name in names})
+
+
+def text_part_names(text_parts: Iterable[str]) -> list[str]:
+    """The text encoders' names and those of their tokenizers, which share their numbers."""
+    return [name for part in text_parts for name in (part, part.replace("text_encoder", "tokenizer"))]
+
+
+def _content(part: Any) -> Any:
+    if part is None:
+        return None
+    if isinstance(part, nn.Module):
+        return [type(part).__name__, _plain(part.config), weights_hash(part)]
+    if hasattr(part, "get_vocab"):
+        backend = getattr(part, "backend_tokenizer", None)
+        rules = sorted(part.get_vocab().items()) if backend is None else backend.to_str()
+        return [type(part).__name__, rules, part.model_max_length]
+    return [type(part).__name__, _plain(part.config)]
+
+
+def _plain(config: Any) -> str:
+    values = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    return json.dumps(
+        {name: value for name, value in values.items() if not name.startswith("_")}, default=repr, sort_keys=True
+    )
