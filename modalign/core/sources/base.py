@@ -13,7 +13,7 @@ ROWS_LOOKED_AT = 100
 
 
 class TextRow(dict[str, Any]):
-    """A row of a file that knows no types, such as CSV: every value is a string, to be read as what it stands for."""
+    """A row of a file that knows no types, such as CSV: text in it is to be read as what it stands for."""
 
 
 class RowSource(ABC):

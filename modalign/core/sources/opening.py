@@ -14,8 +14,9 @@ from modalign.core.sources.folder import Folder
 from modalign.core.sources.json_array import open_json
 from modalign.core.sources.jsonl import JsonLines, stream_json_lines
 from modalign.core.sources.splits import STANDARD_SPLITS, check_standard_split
+from modalign.core.sources.webdataset import Webdataset, stream_webdataset
 
-KINDS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow")
+KINDS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".tar")
 PACKABLE = (".jsonl", ".json", ".csv", ".tsv")
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
@@ -24,8 +25,9 @@ def open_rows(path_or_id: str | Path, split: str = "train", config_name: str | N
     """Open rows to be read by number.
 
     Args:
-        path_or_id: A file (.jsonl, .json, .csv, .tsv, each also with .gz; .parquet, .arrow), a folder of files of one
-            kind, a folder written by `save_to_disk`, or the id of a data set on the hub.
+        path_or_id: A file (.jsonl, .json, .csv, .tsv, each also with .gz; .parquet, .arrow; .tar for a webdataset
+            shard), a folder of files of one kind, a folder written by `save_to_disk`, or the id of a data set on the
+            hub.
         split: Which split, of data that has several: a hub data set, or a folder whose files are named by split. Other
             local data has none; it may be asked for train, validation or test, and gives all its rows.
         config_name: Which configuration of a hub data set.
@@ -125,6 +127,8 @@ def _open_file(path: Path) -> RowSource:
         return open_json(path)
     if kind in _SEPARATORS:
         return Delimited(path, _SEPARATORS[kind])
+    if kind == ".tar":
+        return Webdataset(path)
     return tables.open_table(path, kind[1:])
 
 
@@ -136,6 +140,8 @@ def _stream_file(path: Path) -> Iterator[NumberedRow]:
         return open_json(path).rows()
     if kind in _SEPARATORS:
         return stream_delimited(path, _SEPARATORS[kind])
+    if kind == ".tar":
+        return stream_webdataset(path)
     return tables.stream_table(path, kind[1:])
 
 

@@ -1,7 +1,11 @@
-"""Parquet, Arrow, saved data sets and the hub: what the `datasets` library reads. Rows stay on disk, memory-mapped."""
+"""Parquet, Arrow, saved data sets and the hub: what the `datasets` library reads. Rows stay on disk, memory-mapped.
+
+Images and sounds are not decoded here: they come as mappings with `bytes` and `path`.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +30,7 @@ class Table(RowSource):
     def __init__(self, name: str, dataset: "Dataset") -> None:
         self.name = name
         self._dataset = dataset
+        dataset.info.features.update(_undecoded(dataset.features))
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -123,9 +128,22 @@ def _load_hub(name: str, split: str, config_name: str | None, streaming: bool) -
 
 def _stream(name: str, dataset: "IterableDataset") -> Iterator[NumberedRow]:
     with _as_user_error(f"{name} cannot be read further", "Check the network, or read it without streaming."):
+        if dataset.features is not None and _undecoded(dataset.features) != dataset.features:
+            dataset = dataset.decode(False)
         # Iterating the data set itself would deal its files out to the data workers; each of them has to see every row.
         for number, columns in enumerate(dataset.iter(batch_size=1)):
             yield number, {name: values[0] for name, values in columns.items()}
+
+
+def _undecoded(feature: Any) -> Any:
+    """A type of the `datasets` library, however nested, in which media stay the bytes they are."""
+    if isinstance(feature, Mapping):
+        return {name: _undecoded(inner) for name, inner in feature.items()}
+    if hasattr(feature, "decode"):
+        return replace(feature, decode=False)
+    if hasattr(feature, "feature"):
+        return replace(feature, feature=_undecoded(feature.feature))
+    return feature
 
 
 @contextmanager

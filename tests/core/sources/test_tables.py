@@ -1,10 +1,13 @@
+import io
 import multiprocessing
 import pickle
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Features, List, Value
+from PIL import Image
 
 from modalign.core.errors import UserError
 from modalign.core.sources import open_rows, stream_rows
@@ -73,3 +76,28 @@ def test_a_hub_id_without_a_network_is_answered_with_a_cure():
         with pytest.raises(UserError, match="'someone/data'") as caught:
             read("someone/data")
         assert "HF_HUB_OFFLINE" in caught.value.cure
+
+
+def test_media_are_not_decoded_however_they_are_nested(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, "PNG")
+    stored = {"bytes": buffer.getvalue(), "path": None}
+    media = datasets.Image()
+    features = Features(
+        {
+            "image": media,
+            "images": List(media),
+            "pair": {"chosen": media, "score": Value("float64")},
+            "n": Value("int64"),
+        }
+    )
+    row = {"image": stored, "images": [stored, stored], "pair": {"chosen": stored, "score": 1.5}, "n": 3}
+    table = Dataset.from_list([row], features=features)
+    table.to_parquet(tmp_path / "a.parquet")
+    table.save_to_disk(tmp_path / "saved")
+    DatasetDict({"train": table}).save_to_disk(tmp_path / "splits")
+    for path in (tmp_path / "a.parquet", tmp_path / "saved", tmp_path / "splits"):
+        source = open_rows(path)
+        assert source[0] == row
+        assert pickle.loads(pickle.dumps(source))[0] == row
+        assert list(stream_rows(path)) == [(0, row)]
