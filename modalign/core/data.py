@@ -1,7 +1,7 @@
 """The data module: rows become comparisons, comparisons become batches, and a resumed run continues where it stood."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from functools import partial
 from itertools import islice
@@ -23,7 +23,7 @@ from modalign.core.modality import Modality
 from modalign.core.objectives.base import Objective
 from modalign.core.order import BatchOrder
 from modalign.core.reading import Reading
-from modalign.core.selection import Selection
+from modalign.core.selection import Comparisons, Selection
 from modalign.core.stream import ComparisonStream, stream_batches
 
 
@@ -193,11 +193,9 @@ class PreferenceDataModule(LightningDataModule):
         """
         return len(self._order(self._readable_ahead("train"), self.batch_size, self.shuffle))
 
-    def readable(self) -> Iterator[Comparison]:
-        """Every comparison of the data that is set up and is no stream, in order."""
-        for which, data in self._sets.items():
-            if not isinstance(data, ComparisonStream):
-                yield from self.comparisons(which)
+    def readable(self) -> Iterable[Comparison]:
+        """Every comparison of the data that is set up and is no stream, in order; may be iterated more than once."""
+        return Comparisons([data for data in self._sets.values() if not isinstance(data, ComparisonStream)])
 
     def probe_batches(self, count: int) -> Iterator[PreferenceBatch]:
         """The first batches of the validation data, or of the training data where there is none, always the same."""

@@ -79,12 +79,25 @@ class Modality(ABC):
         """Compute ahead what frozen parts make of the data, such as latents; called before `load`'s policy is used.
 
         Args:
-            comparisons: Everything that will be trained and evaluated on, in the order of the data.
+            comparisons: Everything that will be trained and evaluated on, in the order of the data; may be iterated
+                more than once.
             device: Where to compute.
 
         Raises:
             RowError: A comparison cannot be used; the message names its source and row.
         """
+
+    def preparation_cost(self, comparisons: Iterable[Comparison], device: torch.device) -> Sequence[str]:
+        """What `prepare` would compute and keep, in lines for a user; empty where it keeps nothing.
+
+        Args:
+            comparisons: As for `prepare`.
+            device: Where to compute.
+
+        Raises:
+            RowError: A comparison cannot be used; the message names its source and row.
+        """
+        return ()
 
     def start_notes(self, objective: Objective) -> Sequence[str]:
         """What a user should know of how an objective's options work out in this modality; printed as a run starts."""
@@ -163,6 +176,15 @@ class Modality(ABC):
         """
         raise self._missing("sampling")
 
+    def check_sampling(self, options: Mapping[str, Any]) -> None:
+        """Refuse options that `sample` would refuse, before anything is loaded.
+
+        Raises:
+            UserError: The modality does not sample, or an option is unknown or out of its range.
+        """
+        if type(self).sample is Modality.sample:
+            raise self._missing("sampling")
+
     def export(self, model: nn.Module, folder: Path, card: str, **options: Any) -> None:
         """Write an ordinary folder (transformers, diffusers, peft) that its library loads, with `card` as README.md.
 
@@ -189,7 +211,10 @@ class Modality(ABC):
         return ""
 
     def save(self, response: Any, stem: Path) -> Path | None:
-        """Write a response as a file (`stem` with a suffix: PNG, WAV); None where it is text, which needs no file."""
+        """Write a response as a file (`stem` with a suffix: PNG, WAV); None where it is text, which needs no file.
+
+        Missing folders are made; an existing file is replaced.
+        """
         return None
 
     def contact_sheet(self, prompts: Sequence[Any], columns: Mapping[str, Sequence[Any]]) -> Any:
@@ -197,7 +222,7 @@ class Modality(ABC):
 
         Args:
             prompts: One a row.
-            columns: For each name, one response a prompt.
+            columns: For each name, one response a prompt, as `sample` returned it or as the `Media` of its file.
         """
         return None
 

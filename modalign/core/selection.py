@@ -1,6 +1,6 @@
 """Some comparisons of a data set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from torch.utils.data import Dataset
 
@@ -24,3 +24,15 @@ class Selection(Dataset[Example]):
     def comparison(self, index: int) -> Comparison:
         """One comparison as it is encoded."""
         return self._dataset.comparison(self._indices[index])
+
+
+class Comparisons(Iterable[Comparison]):
+    """Those of some selections, one selection after another, read anew each time they are iterated."""
+
+    def __init__(self, selections: Sequence[Selection]) -> None:
+        self._selections = selections
+
+    def __iter__(self) -> Iterator[Comparison]:
+        for selection in self._selections:
+            for index in range(len(selection)):
+                yield selection.comparison(index)

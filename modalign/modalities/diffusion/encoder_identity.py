@@ -5,12 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from modalign.core.content import content_hash, weights_hash
+from modalign.core.content import content_hash
 from modalign.core.errors import UserError
-
-_NOT_CONTENT = ("transformers_version",)
 
 
 def remembered_identity(
@@ -44,29 +40,6 @@ def remembered_identity(
             f"The cache folder {memory} cannot be written: {error.strerror or error}.", "Give another one."
         ) from error
     return identity
-
-
-def parts_identity(parts: Mapping[str, Any]) -> str:
-    """A hash of loaded models and tokenizers: weights, configurations, vocabularies.
-
-    Args:
-        parts: By name; None where a pipeline has no such part.
-    """
-    return content_hash({name: _part(part) for name, part in parts.items() if part is not None})
-
-
-def _part(part: Any) -> Any:
-    if isinstance(part, nn.Module):
-        return [type(part).__name__, _configuration(getattr(part, "config", {})), weights_hash(part)]
-    backend = getattr(part, "backend_tokenizer", None)
-    rules = backend.to_str() if backend is not None else sorted(part.get_vocab().items())
-    return [type(part).__name__, rules, part.model_max_length]
-
-
-def _configuration(config: Any) -> dict[str, str]:
-    """What of a configuration changes what a model computes."""
-    values = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-    return {k: repr(v) for k, v in values.items() if not k.startswith("_") and k not in _NOT_CONTENT}
 
 
 def _stamps(files: Sequence[Path]) -> list[list[Any]]:

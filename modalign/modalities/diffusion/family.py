@@ -71,6 +71,11 @@ class DiffusionFamily(ABC):
         """Whether the denoiser is told a guidance scale."""
         return False
 
+    @property
+    def encodes_media(self) -> bool:
+        """Whether media are encoded at all, rather than denoised as they are."""
+        return any(getattr(self.pipeline, name, None) is not None for name in self.media_parts)
+
     def place(self, parts: Sequence[str], device: torch.device) -> None:
         """Move some of the frozen parts; missing ones are left out."""
         for name in parts:

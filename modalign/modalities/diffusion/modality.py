@@ -1,31 +1,29 @@
 """What all modalities of diffusion models share: loading a denoiser, and its likelihood of latents."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from modalign.core.batch import Example, Likelihood, PreferenceBatch
 from modalign.core.content import content_hash
 from modalign.core.errors import ConfigError, UserError, did_you_mean
 from modalign.core.keys import run_seed
-from modalign.core.modality import Modality
 from modalign.core.objectives.base import Needs, Objective
-from modalign.modalities.diffusion.cells import DiffusionCell, RowChoices, drawn_cells
+from modalign.modalities.diffusion.cells import RowChoices, drawn_cells
 from modalign.modalities.diffusion.draws import RowDraws
-from modalign.modalities.diffusion.family import DiffusionFamily
+from modalign.modalities.diffusion.encoded_modality import EncodedModality
 from modalign.modalities.diffusion.fingerprint import parts_hash, text_part_names
+from modalign.modalities.diffusion.frozen_outputs import CacheOptions
 from modalign.modalities.diffusion.likelihood import CleanCells, ErrorSettings, denoising_logps
 from modalign.modalities.diffusion.loading import (
     PipelineSource,
     check_family_name,
     family_class,
     load_denoiser,
-    load_family,
 )
 from modalign.modalities.diffusion.policy import trainable_policy
 from modalign.modalities.diffusion.strength import strength_notes
@@ -34,7 +32,7 @@ from modalign.modalities.lora import Lora, without_adapter
 from modalign.modalities.modes import is_peft_model
 
 
-class DiffusionModality(Modality):
+class DiffusionModality(EncodedModality):
     """A pipeline's denoiser as the policy, the rest of the pipeline frozen.
 
     Args:
@@ -48,6 +46,8 @@ class DiffusionModality(Modality):
         caption_dropout: The share of rows whose prompt is left out.
         lora: The adapter that is trained; None trains all weights.
         gradient_checkpointing: Whether activations are computed again in the backward pass.
+        flip: Whether half of all rows' media are mirrored.
+        outputs: Whether and how what the frozen parts make is kept.
 
     Raises:
         UserError: There is no such family, or an option is out of range.
@@ -67,33 +67,22 @@ class DiffusionModality(Modality):
         caption_dropout: float = 0.0,
         lora: Lora | None = None,
         gradient_checkpointing: bool = False,
+        flip: bool = False,
+        outputs: CacheOptions | None = None,
     ) -> None:
-        self.source = source
+        super().__init__(source, family, guidance, flip, outputs)
         self.errors = errors
-        self.family_name = family
         self.timesteps_chosen = timesteps_chosen
-        self.guidance = guidance
         self.sample_posterior = sample_posterior
         self.caption_dropout = caption_dropout
         self.lora = lora
         self.gradient_checkpointing = gradient_checkpointing
         self._draw_cycle = draw_cycle
-        self._family: DiffusionFamily | None = None
         check_family_name(family)
         if draw_cycle is not None and draw_cycle < 1:
             raise ConfigError(f"modality.draw_cycle is {draw_cycle}.", "Give a number of epochs, at least 1.")
         if not 0 <= caption_dropout < 1:
             raise ConfigError(f"modality.caption_dropout is {caption_dropout}.", "Give a share from 0 to below 1.")
-
-    @property
-    def family(self) -> DiffusionFamily:
-        """The frozen parts, loaded when they are first used; they do not travel to data workers."""
-        if self._family is None:
-            self._family = load_family(self.source, self.family_name, self.guidance)
-        return self._family
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_family": None}
 
     @property
     def settings(self) -> ErrorSettings:
@@ -157,6 +146,8 @@ class DiffusionModality(Modality):
         """Options that change an error, beside how errors are measured."""
         return {
             "guidance": self.guidance,
+            "flip": self.flip,
+            "cache_dtype": self.cache_dtype,
             "sample_posterior": self.sample_posterior,
             "caption_dropout": self.caption_dropout,
         }
@@ -177,11 +168,7 @@ class DiffusionModality(Modality):
 
     def choices(self, epoch: int, row: int) -> RowChoices:
         """What is drawn once for a row and epoch."""
-        return RowChoices.of(row, self.drawn_epoch(epoch), False, self.caption_dropout)
-
-    def show(self, cell: DiffusionCell, choices: RowChoices) -> DiffusionCell:
-        """A cell as an epoch shows it: cropped and mirrored, where a modality does so."""
-        return cell
+        return RowChoices.of(row, self.drawn_epoch(epoch), self.flip, self.caption_dropout)
 
     @property
     def latent_sizes(self) -> Mapping[str, int]:
@@ -195,39 +182,11 @@ class DiffusionModality(Modality):
     def likelihood(self, model: nn.Module, batch: PreferenceBatch, needs: Needs) -> Likelihood:
         for name in sorted(needs.extra - self.provides):
             raise ConfigError(f"The {self.name} modality cannot compute {name!r}.", did_you_mean(name, self.provides))
-        cells = CleanCells(*self._latents(batch), self._text(batch), batch.inputs.get("numbers"))
+        mean, std = self.latents(batch.inputs)
+        cells = CleanCells(
+            mean, std if self.sample_posterior else None, self.text(batch.inputs), batch.inputs.get("numbers")
+        )
         free = batch.cells_of(needs.no_grad_roles) if needs.no_grad_roles else None
         draws = RowDraws.of(batch, self.draw_cycle)
         logps = denoising_logps(self.family, model, cells, draws, self.settings, free)
         return Likelihood(batch.scatter(logps), batch.sizes)
-
-    def _latents(self, batch: PreferenceBatch) -> tuple[Tensor, Tensor | None]:
-        """The mean of each cell's clean latents, and their standard deviation where they are to be sampled."""
-        media = batch.inputs["media"]
-        with self._frozen_parts(self.family.media_parts, media.device):
-            mean, std = self.family.encode_clean(self.pixels(media))
-        return mean, std if self.sample_posterior else None
-
-    def pixels(self, media: Tensor) -> Tensor:
-        """Media as `DiffusionFamily.encode_clean` takes them, in the frozen parts' dtype but float32 at least."""
-        wide = torch.promote_types(getattr(torch, self.source.encoder_dtype), torch.float32)
-        return media.to(wide)
-
-    def _text(self, batch: PreferenceBatch) -> dict[str, Tensor]:
-        """Each cell's conditioning; every different prompt is encoded once."""
-        index = batch.inputs["prompt_index"]
-        with self._frozen_parts(self.family.text_parts, index.device):
-            encoded = self.family.encode_prompts(batch.inputs["prompts"])
-        return {name: values.to(index.device)[index] for name, values in encoded.items()}
-
-    @contextmanager
-    def _frozen_parts(self, parts: Sequence[str], device: torch.device) -> Iterator[None]:
-        """A context in which frozen parts run on a device in their own precision, whatever the trainer's."""
-        self.family.place(parts, device)
-        default = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float32)
-        try:
-            with torch.no_grad(), torch.autocast(device.type, enabled=False):
-                yield
-        finally:
-            torch.set_default_dtype(default)

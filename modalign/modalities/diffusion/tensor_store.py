@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +163,6 @@ class TensorStore:
             self._keys, self._places = together[order], np.concatenate(places)[order]
 
 
-def packed(keys: Sequence[str]) -> Keys:
-    """Hexadecimal keys as an array."""
-    return np.frombuffer(bytes.fromhex("".join(keys)), dtype=f"S{KEY_BYTES}")
+def packed(keys: bytes | bytearray) -> Keys:
+    """Keys of 16 bytes, one after another, as an array."""
+    return np.frombuffer(bytes(keys), dtype=f"S{KEY_BYTES}")

@@ -6,11 +6,15 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
+from modalign.core.content import content_hash
 from modalign.core.errors import RowError
 from modalign.core.media import Media
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
 """What is opened. Pillow knows more formats; some of them run other programs."""
+
+DECODING_VERSION = 1
+"""To be raised when the same file gives other pixels, here or in `framing`; part of the key of cached latents."""
 
 MAX_PIXELS = 2**26
 """Larger images (more than 8192 x 8192) are refused before anything but their header is read."""
@@ -61,6 +65,19 @@ def decode_image(response: Any) -> Image.Image:
         raise RowError(f"the image cannot be decoded: {name}: {error or type(error).__name__}", _REMOVE) from None
 
 
+def picture_key(response: Any) -> str:
+    """A hash of a picture's content, without decoding it.
+
+    Raises:
+        RowError: It is none, or cannot be read.
+    """
+    if isinstance(response, Media):
+        return content_hash(response.read())
+    if isinstance(response, Image.Image):
+        return content_hash([response.mode, list(response.size), response.tobytes()])
+    raise _no_image(response)
+
+
 def check_shape(width: int, height: int, name: str) -> None:
     """Refuse what cannot be cropped to a useful picture.
 
@@ -81,10 +98,7 @@ def _opened(response: Any) -> tuple[str, Image.Image]:
     if isinstance(response, Image.Image):
         return repr(getattr(response, "filename", "") or "the image in the row"), response
     if not isinstance(response, Media):
-        raise RowError(
-            f"the response is not an image: it is of the type {type(response).__name__}",
-            "Name the column of the images in data.format.",
-        )
+        raise _no_image(response)
     name, content = repr(response.path or "the image in the row"), response.read()
     Image.init()
     try:
@@ -97,6 +111,13 @@ def _opened(response: Any) -> tuple[str, Image.Image]:
         ) from None
     except Exception as error:  # Pillow's decoders raise anything
         raise RowError(f"the image cannot be decoded: {name}: {error or type(error).__name__}", _REMOVE) from None
+
+
+def _no_image(response: Any) -> RowError:
+    return RowError(
+        f"the response is not an image: it is of the type {type(response).__name__}",
+        "Name the column of the images in data.format.",
+    )
 
 
 def _as_shown(image: Image.Image, name: str) -> Image.Image:

@@ -1,23 +1,21 @@
 """The image modality: diffusion and flow models that make pictures of prompts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 
-from modalign.core.batch import Candidate, Comparison, Example
-from modalign.core.content import content_hash
-from modalign.core.errors import ConfigError, RowError, UserError, did_you_mean
+from modalign.core.errors import ConfigError, UserError, did_you_mean
 from modalign.modalities.diffusion.cells import DiffusionCell, RowChoices
+from modalign.modalities.diffusion.frozen_outputs import CacheDtype, CacheOptions
 from modalign.modalities.diffusion.likelihood import ErrorSettings
 from modalign.modalities.diffusion.loading import Dtype, PipelineSource, family_class
 from modalign.modalities.diffusion.modality import DiffusionModality
 from modalign.modalities.diffusion.timesteps import Timesteps
 from modalign.modalities.diffusion.weighting import Weighting
-from modalign.modalities.image.decoding import decode_image
+from modalign.modalities.image.decoding import DECODING_VERSION, decode_image, picture_key
 from modalign.modalities.image.families.base import Geometry, ImageFamily
 from modalign.modalities.image.framing import Framing
 from modalign.modalities.lora import Lora
@@ -48,6 +46,9 @@ class Image(DiffusionModality):
         guidance: The guidance scale that a distilled model such as FLUX.1-dev is told in training; null for 3.5.
         lora: Train a low-rank adapter; null trains all weights of the denoiser.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, about a third more time.
+        cache: Where latents and prompt encodings are kept, computed once: on `disk`, or not at all (`off`).
+        cache_folder: The folder for them; null for `frozen` in the folder `MODALIGN_CACHE`, or `~/.cache/modalign`.
+        cache_dtype: What they are rounded to, kept or not.
 
     Raises:
         UserError: Two options contradict each other, or one is out of its range.
@@ -76,6 +77,9 @@ class Image(DiffusionModality):
         guidance: float | None = None,
         lora: Lora | None = None,
         gradient_checkpointing: bool = False,
+        cache: Literal["disk", "off"] = "disk",
+        cache_folder: str | None = None,
+        cache_dtype: CacheDtype = "float16",
     ) -> None:
         super().__init__(
             PipelineSource(model, revision, variant, dtype, encoder_dtype),
@@ -88,15 +92,21 @@ class Image(DiffusionModality):
             caption_dropout,
             lora,
             gradient_checkpointing,
+            flip,
+            CacheOptions(cache, cache_folder, cache_dtype),
         )
         self.crop = crop
-        self.flip = flip
         self._resolution = resolution
         self._check_options()
 
     def _check_options(self) -> None:
         if self.crop not in ("center", "random"):
             raise ConfigError(f"modality.crop is {self.crop!r}.", did_you_mean(str(self.crop), ("center", "random")))
+        if self.crop == "random" and self.cache_mode == "disk":
+            raise ConfigError(
+                "modality.crop is random, and modality.cache is disk: each epoch has latents of its own.",
+                "Set modality.cache: off, or modality.crop: center.",
+            )
         if self._resolution is not None and self._resolution < 1:
             raise ConfigError(
                 f"modality.resolution is {self._resolution}; it counts pixels.", "512 and 1024 are usual."
@@ -144,7 +154,7 @@ class Image(DiffusionModality):
 
     def likelihood_options(self) -> dict[str, Any]:
         """See `DiffusionModality.likelihood_options`."""
-        own = {"resolution": self.resolution, "crop": self.crop, "flip": self.flip}
+        own = {"resolution": self.resolution, "crop": self.crop}
         return {**super().likelihood_options(), **own}
 
     @cached_property
@@ -152,42 +162,26 @@ class Image(DiffusionModality):
         """How pictures become squares of the resolution."""
         return Framing(self.resolution, self.crop)
 
-    def encode(self, comparison: Comparison) -> Example:
-        """See `Modality.encode`; a picture is decoded and scaled, and cut to a square only as batches are made."""
-        cells = tuple(self._cell(comparison, each) for each in comparison.candidates)
-        return Example(comparison, cells, sizes=(1,) * len(cells))
+    def medium_key(self, response: Any) -> str:
+        """See `EncodedModality.medium_key`."""
+        return picture_key(response)
 
-    def _cell(self, comparison: Comparison, candidate: Candidate) -> DiffusionCell:
-        prompt = comparison.prompt if candidate.context is None else candidate.context
-        if not isinstance(prompt, str):
-            raise RowError(
-                f"the prompt is not text: it is of the type {type(prompt).__name__}", "Give each picture a caption."
-            )
-        picture = decode_image(candidate.response)
-        media = self.framing.resized(picture)
-        return DiffusionCell(content_hash(media), prompt, (float(picture.height), float(picture.width)), media)
+    def decode(self, response: Any) -> tuple[Tensor, tuple[float, ...]]:
+        """See `EncodedModality.decode`; a picture is scaled, and cut to a square only as batches are made."""
+        picture = decode_image(response)
+        return self.framing.resized(picture), (float(picture.height), float(picture.width))
 
-    def choices(self, epoch: int, row: int) -> RowChoices:
-        """See `DiffusionModality.choices`."""
-        return RowChoices.of(row, self.drawn_epoch(epoch), self.flip, self.caption_dropout)
+    def media_settings(self) -> Mapping[str, Any]:
+        """See `EncodedModality.media_settings`."""
+        return {"framing": self.framing, "decoding": DECODING_VERSION}
 
     def show(self, cell: DiffusionCell, choices: RowChoices) -> DiffusionCell:
-        """See `DiffusionModality.show`."""
+        """See `EncodedModality.show`."""
+        cell = replace(cell, flipped=choices.flipped)
         if cell.media is None:
             return cell
         media, numbers = self.framing.framed(cell.media, cell.numbers, choices.place, choices.flipped)
-        return replace(cell, media=media, numbers=numbers, flipped=choices.flipped)
-
-    def collate_cells(self, cells: Sequence[DiffusionCell]) -> dict[str, Any]:
-        """`media` `(N, 3, H, W)` uint8, the different `prompts`, `prompt_index` `(N,)` and `numbers` `(N, 6)`."""
-        prompts = list(dict.fromkeys(cell.prompt for cell in cells))
-        media = [cell.media for cell in cells if cell.media is not None]
-        return {
-            "media": torch.stack(media),
-            "prompts": tuple(prompts),
-            "prompt_index": torch.tensor([prompts.index(cell.prompt) for cell in cells]),
-            "numbers": torch.tensor([cell.numbers for cell in cells], dtype=torch.float32),
-        }
+        return replace(cell, media=media, numbers=numbers)
 
     def pixels(self, media: Tensor) -> Tensor:
         """`(N, 3, H, W)` uint8 as numbers in [-1, 1]."""

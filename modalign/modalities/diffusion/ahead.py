@@ -1,0 +1,47 @@
+"""Work done ahead by threads, and its progress on a terminal."""
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from lightning.pytorch.utilities import rank_zero_only
+
+T = TypeVar("T")
+THREADS = 4
+
+
+def computed_ahead(calls: Iterable[Callable[[], T]], threads: int = THREADS) -> Iterator[T]:
+    """The results of calls, in their order, while threads work on the next few."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[T]] = deque()
+        try:
+            for call in calls:
+                waiting.append(pool.submit(call))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@contextmanager
+def progress(total: int, what: str) -> Iterator[Callable[[], None]]:
+    """A bar on the terminal of the first rank.
+
+    Yields:
+        What to call when one of `total` is done.
+    """
+    if not sys.stderr.isatty() or rank_zero_only.rank or not total:
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)

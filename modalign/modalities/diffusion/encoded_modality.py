@@ -1,0 +1,207 @@
+"""Modalities whose media and prompts go through frozen encoders first, live or from a disk cache."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modalign.core.batch import Candidate, Comparison, Example
+from modalign.core.errors import RowError
+from modalign.core.modality import Modality
+from modalign.modalities.diffusion.cells import DiffusionCell, RowChoices
+from modalign.modalities.diffusion.collation import TEXT, cell_inputs
+from modalign.modalities.diffusion.family import DiffusionFamily
+from modalign.modalities.diffusion.frozen_cache import FrozenCache, open_cache
+from modalign.modalities.diffusion.frozen_outputs import (
+    CacheOptions,
+    Record,
+    clean_latents,
+    medium_record,
+    prompt_record,
+    stacked,
+    widened,
+)
+from modalign.modalities.diffusion.loading import PipelineSource, family_class, load_family
+from modalign.modalities.diffusion.preparation import Preparation, prepare
+
+
+class EncodedModality(Modality):
+    """The frozen half of a diffusion modality: a pipeline without its denoiser.
+
+    Args:
+        source: The pipeline.
+        family: The registered family; None for the one that serves the pipeline's class.
+        guidance: See `DiffusionFamily`.
+        flip: Whether media are mirrored at random.
+        outputs: Whether and how what the encoders make is kept; None for neither keeping nor rounding it.
+    """
+
+    def __init__(
+        self,
+        source: PipelineSource,
+        family: str | None = None,
+        guidance: float | None = None,
+        flip: bool = False,
+        outputs: CacheOptions | None = None,
+    ) -> None:
+        self.source = source
+        self.family_name = family
+        self.guidance = guidance
+        self.flip = flip
+        self.cache_dtype = outputs and outputs.dtype
+        self._outputs = outputs
+        self._family: DiffusionFamily | None = None
+        self._cache: FrozenCache | None = None
+        self._lacks: bool | None = None
+
+    @property
+    def family(self) -> DiffusionFamily:
+        """The frozen parts, loaded when they are first used; they do not travel to data workers."""
+        if self._family is None:
+            self._family = load_family(self.source, self.family_name, self.guidance)
+        return self._family
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_family": None}
+
+    @abstractmethod
+    def medium_key(self, response: Any) -> str:
+        """A hash of a medium's content, 32 hexadecimal digits; nothing is decoded.
+
+        Raises:
+            RowError: It cannot be read.
+        """
+
+    @abstractmethod
+    def decode(self, response: Any) -> tuple[Tensor, tuple[float, ...]]:
+        """Decode and check a medium; what it returns becomes `DiffusionCell.media` and `numbers`.
+
+        Raises:
+            RowError: It cannot be used.
+        """
+
+    @abstractmethod
+    def media_settings(self) -> Mapping[str, Any]:
+        """Whatever beside its content decides what is encoded of a medium; part of the key of cached latents."""
+
+    def show(self, cell: DiffusionCell, choices: RowChoices) -> DiffusionCell:
+        """A cell as an epoch shows it: cropped and mirrored, where a modality does so.
+
+        Called for cells whose latents are in the cache too, which have no media.
+        """
+        return cell
+
+    def pixels(self, media: Tensor) -> Tensor:
+        """Media as `DiffusionFamily.encode_clean` takes them, in the frozen parts' dtype but float32 at least."""
+        wide = torch.promote_types(getattr(torch, self.source.encoder_dtype), torch.float32)
+        return media.to(wide)
+
+    def cell_prompt(self, comparison: Comparison, candidate: Candidate) -> str:
+        """The prompt a candidate is judged under.
+
+        Raises:
+            RowError: It is not text.
+        """
+        prompt = comparison.prompt if candidate.context is None else candidate.context
+        if not isinstance(prompt, str):
+            raise RowError(
+                f"the prompt is not text: it is of the type {type(prompt).__name__}",
+                "Give each row a prompt; an empty one stands for none.",
+            )
+        return prompt
+
+    @property
+    def cache_mode(self) -> str:
+        """`disk`, or `off`."""
+        return "off" if self._outputs is None else self._outputs.cache
+
+    @property
+    def cache(self) -> FrozenCache | None:
+        """The disk caches; None where nothing is kept.
+
+        Raises:
+            UserError: The encoders cannot be found, or the folder cannot be written.
+        """
+        if self._cache is None and self._outputs is not None and self.cache_mode == "disk":
+            self._cache = open_cache(
+                self._outputs,
+                self.source,
+                family_class(self.source, self.family_name),
+                lambda: self.family,
+                self.media_settings(),
+                self.flip,
+            )
+        return self._cache
+
+    def encode(self, comparison: Comparison) -> Example:
+        """See `Modality.encode`; a medium whose latents are in the cache is not decoded."""
+        cells = tuple(self._cell(comparison, candidate) for candidate in comparison.candidates)
+        return Example(comparison, cells, sizes=(1,) * len(cells))
+
+    def _cell(self, comparison: Comparison, candidate: Candidate) -> DiffusionCell:
+        prompt, key, cache = self.cell_prompt(comparison, candidate), self.medium_key(candidate.response), self.cache
+        kept = cache is not None and cache.has_medium(key)
+        if cache is not None:
+            self._lacks = bool(self._lacks) or not cache.complete(key, prompt)
+        if kept:
+            return DiffusionCell(key, prompt)
+        media, numbers = self.decode(candidate.response)
+        return DiffusionCell(key, prompt, numbers, media)
+
+    def collate_cells(self, cells: Sequence[DiffusionCell]) -> dict[str, Any]:
+        """See `cell_inputs`."""
+        return cell_inputs(cells, self.cache)
+
+    def prepare(self, comparisons: Iterable[Comparison], device: torch.device) -> None:
+        """Fill the caches, where there are such; see `Modality.prepare`."""
+        if self.cache is None or self._lacks is False:  # everything that was encoded so far was there
+            return
+        prepare(Preparation(self, self.cache, comparisons, device))
+        self._lacks = None
+
+    def preparation_cost(self, comparisons: Iterable[Comparison], device: torch.device) -> Sequence[str]:
+        """See `Modality.preparation_cost`."""
+        return () if self.cache is None else Preparation(self, self.cache, comparisons, device).cost()
+
+    def encode_medium(self, medium: Tensor) -> Record:
+        """The latents of one medium as `show` returns it, on its device."""
+        with self._frozen_parts(self.family.media_parts, medium.device):
+            mean, std = self.family.encode_clean(self.pixels(medium[None]))
+            return medium_record(mean[0], std[0], self._rounding if self.family.encodes_media else None)
+
+    def encode_prompt(self, prompt: str, device: torch.device) -> Record:
+        """The encodings of one prompt."""
+        with self._frozen_parts(self.family.text_parts, device):
+            return prompt_record(self.family.encode_prompts([prompt]), self._rounding)
+
+    def latents(self, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
+        """`(N, ...)`: the mean of each cell's clean latents and their standard deviation, None where that is 0."""
+        return clean_latents(inputs, self.encode_medium)
+
+    def text(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Each cell's conditioning, `(N, ...)` by name; every different prompt is encoded once."""
+        index = inputs["prompt_index"]
+        if "prompts" in inputs:
+            encoded = stacked([self.encode_prompt(prompt, index.device) for prompt in inputs["prompts"]])
+        else:
+            encoded = {name[len(TEXT) :]: values for name, values in inputs.items() if name.startswith(TEXT)}
+        return {name: widened(values.to(index.device))[index] for name, values in encoded.items()}
+
+    @property
+    def _rounding(self) -> torch.dtype | None:
+        return getattr(torch, self.cache_dtype) if self.cache_dtype else None
+
+    @contextmanager
+    def _frozen_parts(self, parts: Sequence[str], device: torch.device) -> Iterator[None]:
+        """A context in which frozen parts run on a device in their own precision, whatever the trainer's."""
+        self.family.place(parts, device)
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with torch.no_grad(), torch.autocast(device.type, enabled=False):
+                yield
+        finally:
+            torch.set_default_dtype(default)

@@ -1,0 +1,117 @@
+"""What frozen encoders make of one medium or prompt: the same whether it is computed now or read from disk."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from modalign.core.errors import ConfigError, UserError, did_you_mean
+
+CacheDtype = Literal["float16", "bfloat16", "float32"]
+CACHES = ("disk", "off")
+CACHE_DTYPES = ("float16", "bfloat16", "float32")
+Record = dict[str, Tensor]
+"""Tensors by name, without a dimension of cells."""
+
+
+@dataclass(frozen=True)
+class CacheOptions:
+    """Whether and how what the frozen encoders make is kept.
+
+    Attributes:
+        cache: `disk` keeps it in a folder, `off` computes it anew each time.
+        folder: Where; None for `frozen` in the folder `MODALIGN_CACHE`, or `~/.cache/modalign`.
+        dtype: What it is rounded to, also where it is not kept, so that a cache changes no number.
+
+    Raises:
+        ConfigError: A value is unknown.
+    """
+
+    cache: Literal["disk", "off"] = "disk"
+    folder: str | None = None
+    dtype: CacheDtype = "float16"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("cache", self.cache, CACHES), ("cache_dtype", self.dtype, CACHE_DTYPES)):
+            if value not in known:
+                raise ConfigError(f"modality.{name} is {value!r}.", did_you_mean(str(value), known))
+        if self.folder is not None and self.cache == "off":
+            raise ConfigError("modality.cache_folder is given, and modality.cache is off.", "Leave one of them out.")
+
+
+def medium_record(mean: Tensor, std: Tensor, dtype: torch.dtype | None) -> Record:
+    """A medium's clean latents: `mean`, and `std` unless it is 0 throughout.
+
+    Args:
+        mean: Of the latents' distribution.
+        std: Of the same shape.
+        dtype: What they are rounded to; None for no rounding.
+
+    Raises:
+        UserError: The dtype cannot hold them.
+    """
+    record = {"mean": mean, "std": std} if bool((std != 0).any()) else {"mean": mean}
+    return {name: _rounded(values, dtype, "latents") for name, values in record.items()}
+
+
+def prompt_record(encoded: Mapping[str, Tensor], dtype: torch.dtype | None) -> Record:
+    """A prompt's encodings; integers and masks stay as they are.
+
+    Args:
+        encoded: By name, each `(1, ...)`.
+        dtype: What floating-point ones are rounded to; None for no rounding.
+
+    Raises:
+        UserError: The dtype cannot hold them.
+    """
+    return {name: _rounded(values[0], dtype, "prompt encodings") for name, values in encoded.items()}
+
+
+def clean_latents(inputs: Mapping[str, Any], encode: Callable[[Tensor], Record]) -> tuple[Tensor, Tensor | None]:
+    """Mean and standard deviation of a batch's latents, from the cache or computed now.
+
+    Args:
+        inputs: From `collation.cell_inputs`.
+        encode: Encodes one medium.
+
+    Returns:
+        `(N, ...)` each, float32 or wider; no standard deviation where the encoder is deterministic.
+    """
+    live = stacked([encode(medium) for medium in inputs.get("media", ())])
+    kept = {name: inputs[key] for name, key in (("mean", "latents"), ("std", "latents_std")) if key in inputs}
+    if live and kept:
+        live = {name: _merged(inputs["cached"], kept[name], live[name]) for name in live}
+    latents = {name: widened(values) for name, values in (live or kept).items()}
+    return latents["mean"], latents.get("std")
+
+
+def stacked(records: list[Record]) -> Record:
+    """Records of equal form as one, with a dimension of cells; empty for none."""
+    return {name: torch.stack([record[name] for record in records]) for name in records[0]} if records else {}
+
+
+def widened(values: Tensor) -> Tensor:
+    """Floating-point values in float32 at least; others as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32)) if values.is_floating_point() else values
+
+
+def _merged(cached: Tensor, kept: Tensor, live: Tensor) -> Tensor:
+    merged = live.new_empty(len(cached), *live.shape[1:])
+    merged[cached], merged[~cached] = kept, live
+    return merged
+
+
+def _rounded(values: Tensor, dtype: torch.dtype | None, what: str) -> Tensor:
+    if dtype is None or not values.is_floating_point():
+        return values
+    rounded = values.to(dtype)
+    if not bool(torch.isfinite(rounded).all()):
+        largest = f"{values.abs().max().item():.3g}"
+        raise UserError(
+            f"The {what} do not fit {str(dtype).removeprefix('torch.')}: the largest is {largest}.",
+            "Set modality.cache_dtype: float32 or bfloat16"
+            + (", and modality.encoder_dtype: float32: the encoder itself overflows." if "n" in largest else "."),
+        )
+    return rounded
