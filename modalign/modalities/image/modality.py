@@ -1,11 +1,12 @@
 """The image modality: diffusion and flow models that make pictures of prompts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from modalign.core.errors import ConfigError, UserError, did_you_mean
 from modalign.modalities.diffusion.cells import DiffusionCell, RowChoices
@@ -15,9 +16,12 @@ from modalign.modalities.diffusion.loading import Dtype, PipelineSource, family_
 from modalign.modalities.diffusion.modality import DiffusionModality
 from modalign.modalities.diffusion.timesteps import Timesteps
 from modalign.modalities.diffusion.weighting import Weighting
+from modalign.modalities.image.contact_sheet import contact_sheet
 from modalign.modalities.image.decoding import DECODING_VERSION, decode_image, picture_key
+from modalign.modalities.image.export import export_lora, export_pipeline
 from modalign.modalities.image.families.base import Geometry, ImageFamily
 from modalign.modalities.image.framing import Framing
+from modalign.modalities.image.sampling import sample_images, sampling_options
 from modalign.modalities.lora import Lora
 
 Crop = Literal["center", "random"]
@@ -186,3 +190,85 @@ class Image(DiffusionModality):
     def pixels(self, media: Tensor) -> Tensor:
         """`(N, 3, H, W)` uint8 as numbers in [-1, 1]."""
         return super().pixels(media) / 127.5 - 1
+
+    def sample(
+        self, model: nn.Module, prompts: Sequence[Any], n: int = 1, seed: int = 0, **options: Any
+    ) -> list[list[Any]]:
+        """`n` PIL images for each prompt, by the real diffusers pipeline around the policy.
+
+        Args:
+            model: The policy; its modes and gradient flags are as before afterwards.
+            prompts: Texts.
+            n: Pictures a prompt.
+            seed: The same seed and prompt give the same pictures, whatever else is sampled with them.
+            **options: See `SamplingOptions`.
+
+        Raises:
+            UserError: An option is unknown, out of range, or does not fit the model.
+        """
+        chosen, family = sampling_options(options), self.family
+        if not isinstance(family, ImageFamily):
+            raise UserError(f"The family {type(family).__name__} makes no images.", "Name another modality.family.")
+        device = next(model.parameters()).device
+        with self._frozen_parts((*family.media_parts, *family.text_parts), device):
+            return sample_images(family, model, prompts, n, seed, self.geometry, self.resolution, chosen)
+
+    def save(self, response: Any, stem: Path) -> Path:
+        """See `Modality.save`: a PNG."""
+        path = stem.with_name(f"{stem.name}.png")
+        response.save(path)
+        return path
+
+    def contact_sheet(self, prompts: Sequence[Any], columns: Mapping[str, Sequence[Any]]) -> Any:
+        """See `Modality.contact_sheet`."""
+        return contact_sheet(prompts, columns)
+
+    def preview(self, prompt: Any, response: Any) -> str:
+        """See `Modality.preview`."""
+        return f"{prompt} ({response.width} x {response.height} pixels)"
+
+    def export(
+        self,
+        model: nn.Module,
+        folder: Path,
+        card: str,
+        *,
+        merge: bool = True,
+        overwrite: bool = False,
+        **options: Any,
+    ) -> None:
+        """Write a diffusers pipeline folder (or, unmerged, a LoRA file) with a model card; whole or not at all.
+
+        Args:
+            model: The policy; it is not changed.
+            folder: Must not exist, unless `overwrite`.
+            card: The text of README.md.
+            merge: Whether an adapter is merged into a full pipeline, rather than written alone.
+            overwrite: Whether an existing folder is replaced.
+            **options: Refused: there are no others.
+
+        Raises:
+            UserError: The folder exists or cannot be written, or the adapter can only be written otherwise.
+        """
+        self.check_export({"merge": merge, **options})
+        write = export_pipeline if merge else export_lora
+        write(model, self.source, family_class(self.source, self.family_name), folder, card, overwrite)
+
+    def check_export(self, options: Mapping[str, Any]) -> None:
+        """See `Modality.check_export`."""
+        for name in options:
+            if name not in ("merge", "overwrite"):
+                raise UserError(f"Exporting images has no option {name!r}.", did_you_mean(name, ("merge", "overwrite")))
+        if options.get("merge", True):
+            return
+        if self.lora is None:
+            raise UserError("Only an adapter can be written unmerged, and this policy has none.", "Drop `merge`.")
+        if self.lora.modules_to_save:
+            raise UserError(
+                "A LoRA file holds no module that was trained in full (lora.modules_to_save).",
+                "Export with `merge: true`.",
+            )
+
+    def library(self, options: Mapping[str, Any]) -> str:
+        """See `Modality.library`."""
+        return "diffusers"
