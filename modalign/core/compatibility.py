@@ -21,8 +21,8 @@ _EXAMPLES = {
 _CURES = {
     Feedback.PAIRWISE: "Use pairs, or an objective for labels such as kto or bco.",
     Feedback.POINTWISE: "Use data with labels, or an objective for pairs such as dpo.",
-    Feedback.LISTWISE: "Use data with several scored responses a prompt, kept as lists (data.format ranked does so with "
-    "pairs: none).",
+    Feedback.LISTWISE: "Use data with several scored responses a prompt, kept as lists (data.format ranked with pairs: "
+    "none).",
     Feedback.DEMONSTRATION: "Use data with a response to imitate.",
 }
 

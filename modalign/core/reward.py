@@ -6,6 +6,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from modalign.core.errors import ConfigError
+from modalign.core.modality import Modality
+
 
 class Reward(ABC):
     """Scores responses; larger is better.
@@ -17,6 +20,18 @@ class Reward(ABC):
 
     name: ClassVar[str]
     modalities: ClassVar[frozenset[str]]
+
+    def check(self, modality: Modality) -> None:
+        """Refuse a modality whose responses it cannot judge.
+
+        Raises:
+            ConfigError: Naming both.
+        """
+        if modality.name not in self.modalities:
+            raise ConfigError(
+                f"The reward {self.name!r} judges {', '.join(sorted(self.modalities))}, not {modality.name}.",
+                "Choose a reward for this modality; `modalign plugins reward` lists them.",
+            )
 
     @abstractmethod
     def score(self, prompts: Sequence[Any], candidates: Sequence[Any]) -> Tensor:

@@ -21,6 +21,13 @@ class Sampler(ABC):
 
     name: ClassVar[str]
 
+    def check(self, modality: Modality) -> None:  # noqa: B027
+        """Refuse a modality or options that `sample` would refuse, before anything is loaded.
+
+        Raises:
+            UserError: The modality does not sample, an option is not its own, or the reward judges others.
+        """
+
     @abstractmethod
     def sample(self, modality: Modality, model: nn.Module, prompts: Sequence[Any], seed: int = 0) -> list[Any]:
         """One response for each prompt, the same for the same seed."""

@@ -250,6 +250,10 @@ class Text(Modality):
             for prompt, drawn in zip(prompts, responses, strict=True)
         ]
 
+    def check_sampling(self, options: Mapping[str, Any]) -> None:
+        """See `Modality.check_sampling`."""
+        sampling_options(options)
+
     def export(
         self,
         model: nn.Module,

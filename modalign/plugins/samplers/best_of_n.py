@@ -29,6 +29,10 @@ class BestOfN(Sampler):
         self.n = n
         self.options = options or {}
 
+    def check(self, modality: Modality) -> None:
+        modality.check_sampling(self.options)
+        self.reward.check(modality)
+
     def sample(self, modality: Modality, model: nn.Module, prompts: Sequence[Any], seed: int = 0) -> list[Any]:
         drawn = modality.sample(model, prompts, n=self.n, seed=seed, **self.options)
         flat_prompts = [prompt for prompt in prompts for _ in range(self.n)]

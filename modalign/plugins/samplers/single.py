@@ -21,5 +21,8 @@ class Single(Sampler):
     def __init__(self, options: SamplingOptions | None = None) -> None:
         self.options = options or {}
 
+    def check(self, modality: Modality) -> None:
+        modality.check_sampling(self.options)
+
     def sample(self, modality: Modality, model: nn.Module, prompts: Sequence[Any], seed: int = 0) -> list[Any]:
         return [responses[0] for responses in modality.sample(model, prompts, n=1, seed=seed, **self.options)]
