@@ -9,9 +9,9 @@ from torch import Tensor
 
 from modalign.core.errors import ConfigError, UserError, did_you_mean
 
-CacheDtype = Literal["float16", "bfloat16", "float32"]
+CacheDtype = Literal["float16", "bfloat16", "float32", "float64"]
 CACHES = ("disk", "off")
-CACHE_DTYPES = ("float16", "bfloat16", "float32")
+CACHE_DTYPES = ("float16", "bfloat16", "float32", "float64")
 Record = dict[str, Tensor]
 """Tensors by name, without a dimension of cells."""
 
