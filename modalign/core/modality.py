@@ -75,29 +75,24 @@ class Modality(ABC):
         """What the draws of a row depend on; part of the key of a cached reference."""
         return ()
 
-    def prepare(self, comparisons: Iterable[Comparison], device: torch.device) -> None:  # noqa: B027
+    def prepare(self, comparisons: Iterable[Comparison], device: torch.device, only_tell: bool = False) -> bool:
         """Compute ahead what frozen parts make of the data, such as latents; called before `load`'s policy is used.
+
+        What it will cost is printed before it begins.
 
         Args:
             comparisons: Everything that will be trained and evaluated on, in the order of the data; may be iterated
                 more than once.
             device: Where to compute.
+            only_tell: Print the cost, and compute nothing.
+
+        Returns:
+            False where nothing is computed ahead, whatever the data.
 
         Raises:
             RowError: A comparison cannot be used; the message names its source and row.
         """
-
-    def preparation_cost(self, comparisons: Iterable[Comparison], device: torch.device) -> Sequence[str]:
-        """What `prepare` would compute and keep, in lines for a user; empty where it keeps nothing.
-
-        Args:
-            comparisons: As for `prepare`.
-            device: Where to compute.
-
-        Raises:
-            RowError: A comparison cannot be used; the message names its source and row.
-        """
-        return ()
+        return False
 
     def start_notes(self, objective: Objective) -> Sequence[str]:
         """What a user should know of how an objective's options work out in this modality; printed as a run starts."""

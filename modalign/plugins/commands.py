@@ -11,6 +11,7 @@ def modalign_register_commands(register: Register) -> None:
     register("test", f"{train}:test", summary="Evaluate on the test data.")
     register("predict", f"{train}:predict", summary="Compute likelihoods and implicit rewards row by row.")
     register("check", "modalign.commands.check:main", summary="Build a config, read its data and list every problem.")
+    register("cache", "modalign.commands.cache:main", summary="Encode a config's images and prompts ahead, once.")
     register("export", "modalign.commands.export:main", summary="Turn a checkpoint into an ordinary model folder.")
     register("recipes", "modalign.commands.recipes:main", summary="List, show and copy ready configs.")
     register("plugins", "modalign.commands.plugins:main", summary="Show what is registered, by whom, and what failed.")

@@ -3,9 +3,10 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from modalign.core.batch import Candidate, Comparison, Example
@@ -25,7 +26,7 @@ from modalign.modalities.diffusion.frozen_outputs import (
     widened,
 )
 from modalign.modalities.diffusion.loading import PipelineSource, family_class, load_family
-from modalign.modalities.diffusion.preparation import Preparation, prepare
+from modalign.modalities.diffusion.preparation import Preparation
 
 
 class EncodedModality(Modality):
@@ -37,7 +38,12 @@ class EncodedModality(Modality):
         guidance: See `DiffusionFamily`.
         flip: Whether media are mirrored at random.
         outputs: Whether and how what the encoders make is kept; None for neither keeping nor rounding it.
+
+    Attributes:
+        media_name: What media are called in messages.
     """
+
+    media_name: ClassVar[str] = "media"
 
     def __init__(
         self,
@@ -155,16 +161,20 @@ class EncodedModality(Modality):
         """See `cell_inputs`."""
         return cell_inputs(cells, self.cache)
 
-    def prepare(self, comparisons: Iterable[Comparison], device: torch.device) -> None:
+    def prepare(self, comparisons: Iterable[Comparison], device: torch.device, only_tell: bool = False) -> bool:
         """Fill the caches, where there are such; see `Modality.prepare`."""
-        if self.cache is None or self._lacks is False:  # everything that was encoded so far was there
-            return
-        prepare(Preparation(self, self.cache, comparisons, device))
-        self._lacks = None
-
-    def preparation_cost(self, comparisons: Iterable[Comparison], device: torch.device) -> Sequence[str]:
-        """See `Modality.preparation_cost`."""
-        return () if self.cache is None else Preparation(self, self.cache, comparisons, device).cost()
+        if self.cache is None:
+            return False
+        if self._lacks is False:  # everything that was encoded so far was there
+            rank_zero_only(print)(f"cache: everything is there, in {self.cache.folder}")
+            return True
+        preparation = Preparation(self, self.cache, comparisons, device)
+        for line in preparation.cost():
+            rank_zero_only(print)(line)
+        if not only_tell:
+            preparation.run()
+            self._lacks = None
+        return True
 
     def encode_medium(self, medium: Tensor) -> Record:
         """The latents of one medium as `show` returns it, on its device."""

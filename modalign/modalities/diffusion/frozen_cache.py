@@ -28,12 +28,14 @@ class FrozenCache:
         flips: Whether a medium is kept mirrored too.
 
     Attributes:
+        folder: The same.
         latents: The records of media; None where media are not encoded.
         text: The records of prompts.
         stores: All there are.
     """
 
     def __init__(self, folder: Path, latents: Mapping[str, Any] | None, text: Mapping[str, Any], flips: bool) -> None:
+        self.folder = folder
         self._about = {} if latents is None else {"latents": latents}
         self._about["text"] = text
         self._mirrored = (False, True) if flips else (False,)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 
 from modalign.core.batch import Comparison
 from modalign.core.errors import UserError
@@ -20,6 +19,7 @@ from modalign.modalities.diffusion.tensor_store import Keys
 if TYPE_CHECKING:
     from modalign.modalities.diffusion.encoded_modality import EncodedModality
 
+PROMPTS = "prompts"
 Entries = Iterator[tuple[str, Record]]
 
 
@@ -54,8 +54,8 @@ class Preparation:
         """What is there and what is not, with the bytes that will be written."""
         return self._told + [self._line(what, lack) for what, lack in self._lacks()]
 
-    def run(self, rank: int, world: int) -> None:
-        """Encode this rank's share of what is missing.
+    def run(self) -> None:
+        """Encode what is missing; each rank its share.
 
         Raises:
             UserError: The disk is too small, or cannot be written.
@@ -65,7 +65,7 @@ class Preparation:
             return
         self._check_room()
         for what, lack in self._lacks():
-            own = _share(lack.missing, rank, world)
+            own = _share(lack.missing)
             with lack.store.writer() as writer, progress(len(own), f"Encoding {what}") as advance:
                 for key, record in self._entries(what, own):
                     writer.add(key, {name: values.cpu() for name, values in record.items()})
@@ -78,10 +78,11 @@ class Preparation:
 
     def _lacks(self) -> list[tuple[str, Lack]]:
         media = self._survey.media
-        return [*([("media", media)] if media is not None else []), ("prompts", self._survey.prompts)]
+        name = f"{self._modality.media_name} (mirrored ones too)" if self._modality.flip else self._modality.media_name
+        return [*([(name, media)] if media is not None else []), (PROMPTS, self._survey.prompts)]
 
     def _entries(self, what: str, keys: Keys) -> Entries:
-        return self._media(keys) if what == "media" else self._prompts(keys)
+        return self._prompts(keys) if what == PROMPTS else self._media(keys)
 
     def _media(self, keys: Keys) -> Entries:
         store = self._cache.latents
@@ -106,10 +107,10 @@ class Preparation:
     def _line(self, what: str, lack: Lack) -> str:
         count, each, folder = len(lack.missing), self._bytes[lack.store.folder], lack.store.folder
         if not count:
-            return f"cache: all {lack.total:,} encodings of {what} are in {folder}"
+            return f"cache: all {lack.total:,} {what} are encoded, in {folder}"
         there = f" of {lack.total:,}" if count < lack.total else ""
         total = _size(each * count)
-        return f"cache: {count:,}{there} encodings of {what} to make, {_size(each)} each, {total} in all, in {folder}"
+        return f"cache: {count:,}{there} {what} to encode, {_size(each)} each, {total} in all, in {folder}"
 
     def _check_room(self) -> None:
         needed = sum(self._bytes[lack.store.folder] * len(lack.missing) for _, lack in self._lacks())
@@ -124,21 +125,10 @@ class Preparation:
             )
 
 
-def prepare(preparation: Preparation) -> None:
-    """Tell the cost, and fill the caches; each rank its share.
-
-    Raises:
-        UserError: The disk is too small, or cannot be written.
-        RowError: A medium cannot be decoded; the message names its row.
-    """
-    for line in preparation.cost():
-        rank_zero_only(print)(line)
+def _share(keys: Keys) -> Keys:
+    """This rank's keys: by their own value, whatever else is in the list, which ranks may have made at other times."""
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    preparation.run(*((torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)))
-
-
-def _share(keys: Keys, rank: int, world: int) -> Keys:
-    """A rank's keys: by their own value, whatever else is in the list, which ranks may have made at different times."""
+    rank, world = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
     numbers = np.frombuffer(keys.tobytes(), dtype=">u8")[:: KEY_BYTES // 8]
     own: Keys = keys[numbers % world == rank]
     return own

@@ -59,6 +59,7 @@ class Image(DiffusionModality):
     """
 
     name: ClassVar[str] = "image"
+    media_name: ClassVar[str] = "images"
 
     def __init__(
         self,
@@ -154,6 +155,7 @@ class Image(DiffusionModality):
 
     def check_model(self) -> None:
         """See `DiffusionModality.check_model`."""
+        super().check_model()
         self.geometry.check("modality.resolution", self.resolution)
 
     def likelihood_options(self) -> dict[str, Any]:
