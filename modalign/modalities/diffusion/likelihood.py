@@ -85,7 +85,7 @@ def denoising_logps(
     settings: ErrorSettings,
     free: Tensor | None = None,
 ) -> Tensor:
-    """Minus each cell's weighted denoising error: `(N,)` float32, or float64 where the latents are.
+    """Minus each cell's weighted denoising error: `(N,)` float32, or float64 where the denoiser or the latents are.
 
     Args:
         family: Corrupts and calls the denoiser.
@@ -100,7 +100,7 @@ def denoising_logps(
     """
     if free is None or not torch.is_grad_enabled():
         return _mean_logps(family, denoiser, cells, draws, settings)
-    logps = cells.mean.new_zeros(len(cells.mean), dtype=_wide(cells.mean))
+    logps = cells.mean.new_zeros(len(cells.mean), dtype=_reduced_in(denoiser, cells))
     for grad, some in ((False, free), (True, ~free)):
         places = some.nonzero().squeeze(1)
         if len(places):
@@ -126,7 +126,7 @@ def _errors(
     draw: int,
 ) -> Tensor:
     """`(N,)`: the weighted mean squared errors of one draw."""
-    shape, dtype = cells.mean.shape[1:], _wide(cells.mean)
+    shape, dtype = cells.mean.shape[1:], _reduced_in(denoiser, cells)
     clean = cells.mean.to(dtype)
     if cells.std is not None:
         clean = clean + cells.std.to(dtype) * draws.noise(shape, draw, "posterior").to(clean)
@@ -144,5 +144,7 @@ def _errors(
     return weight.to(dtype) * squares.flatten(1).mean(1)
 
 
-def _wide(values: Tensor) -> torch.dtype:
-    return torch.promote_types(values.dtype, torch.float32)
+def _reduced_in(denoiser: nn.Module, cells: CleanCells) -> torch.dtype:
+    """float32, whatever narrower dtype the network has; float64 where anything has it."""
+    network = next(denoiser.parameters(), cells.mean).dtype
+    return torch.promote_types(torch.promote_types(network, cells.mean.dtype), torch.float32)

@@ -110,7 +110,8 @@ def test_autocast_leaves_the_reduction_alone() -> None:
 
 def test_float64_stays() -> None:
     family, denoiser = ToyFamily(CosineV()), TinyDenoiser(dtype=torch.float64)
-    assert denoising_logps(family, denoiser, double(cells_of(2)), pairs(1), PLAIN).dtype == torch.float64
+    for cells in (double(cells_of(2)), cells_of(2)):
+        assert denoising_logps(family, denoiser, cells, pairs(1), PLAIN).dtype == torch.float64
 
 
 @pytest.mark.parametrize("draws", [1, 3])
