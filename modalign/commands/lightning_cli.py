@@ -18,6 +18,7 @@ from modalign.commands.resume import resolve_checkpoint, tell_differences
 from modalign.commands.value_checks import bad_values
 from modalign.core.callbacks.checkpoint import ResumeCheckpoint
 from modalign.core.callbacks.drift import DriftLog
+from modalign.core.callbacks.ema import Ema  # noqa: F401 (so that configs may name it)
 from modalign.core.callbacks.export import Export
 from modalign.core.callbacks.predictions import PredictionWriter
 from modalign.core.callbacks.progress import Progress
