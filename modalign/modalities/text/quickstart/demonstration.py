@@ -4,11 +4,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from modalign.modalities.text.quickstart.experiment import SeedResult, Tell, make_task, run_seed
+from modalign.modalities.quickstart.options import Tell
+from modalign.modalities.quickstart.stages import one_thread
+from modalign.modalities.text.quickstart.experiment import SeedResult, make_task, run_seed
 from modalign.modalities.text.quickstart.plan import SMOKE, Plan
 from modalign.modalities.text.quickstart.preference import STATEMENT
 from modalign.modalities.text.quickstart.report import print_report, write_results
-from modalign.modalities.text.quickstart.stages import one_thread
 
 NEXT_STEPS = """
 The aligned model is an ordinary transformers folder:

@@ -1,6 +1,6 @@
 """One seed of the demonstration: learn the instructions, rank own responses, align, and measure beside the controls."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,20 +9,19 @@ from torch import nn
 
 from modalign.core.keys import key_seed
 from modalign.core.modality import Modality
-from modalign.core.model_card import model_card
 from modalign.core.module import PreferenceModule
 from modalign.core.reward import Reward
+from modalign.modalities.quickstart.coins import toss_coins
+from modalign.modalities.quickstart.options import Tell
+from modalign.modalities.quickstart.stages import export, fit, log_to, write_rows
 from modalign.modalities.text.quickstart.instructions import Instruction, make_demonstrations, make_instructions
 from modalign.modalities.text.quickstart.measurement import Examination, Measured
 from modalign.modalities.text.quickstart.plan import MAX_LENGTH, Plan
-from modalign.modalities.text.quickstart.preference import Pairs, PoliteAndBrief, rank, toss_coins
-from modalign.modalities.text.quickstart.stages import fit, log_to, write_rows
+from modalign.modalities.text.quickstart.preference import Pairs, PoliteAndBrief, rank
 from modalign.modalities.text.scratch import write_scratch_model
 
 START, IMITATION, COIN, DPO = "start", "SFT on the chosen", "DPO, coin labels", "DPO"
 POLICIES = (START, IMITATION, COIN, DPO)
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def run_seed(task: Task, folder: Path, seed: int, tell: Tell) -> SeedResult:
         measured[policy] = examination.measure(trained[policy].policy)
         tell(f"seed {seed}: {policy}: reward {measured[policy].reward.mean():.2f}")
     result = SeedResult(seed, measured, pairs, held_out, folder)
-    _export(trained[DPO], configs[DPO], measured[DPO].means(), "A small model that learned manners", result.aligned)
+    export(trained[DPO], configs[DPO], measured[DPO].means(), "A small model that learned manners", result.aligned)
     return result
 
 
@@ -133,7 +132,7 @@ def _learn(task: Task, folder: Path, seed: int) -> PreferenceModule:
         )
     config = plan.learn.config(folder / "scratch", task.file, folder / "learn", seed)
     module = fit(config)
-    _export(module, config, {}, "A small model that answers", folder / "start")
+    export(module, config, {}, "A small model that answers", folder / "start")
     return module
 
 
@@ -154,12 +153,3 @@ def _examination(task: Task, modality: Modality, start: nn.Module, held_out: Pai
     return Examination(
         modality, task.unseen, held_out.rows, task.reward, start, opponents, seeds[1], task.plan.sampling
     )
-
-
-def _export(
-    module: PreferenceModule, config: Mapping[str, Any], metrics: Mapping[str, float], title: str, folder: Path
-) -> None:
-    library = module.modality.library({})
-    card = model_card(config, metrics, module.trainer.global_step, title, library)
-    with log_to(folder.parent / "log.txt"):
-        module.modality.export(module.policy, folder, card)

@@ -1,4 +1,4 @@
-"""What is measured of a policy on unseen prompts, and how sure one can be of it."""
+"""What is measured of a policy on unseen prompts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,15 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from modalign.core.batch import CHOSEN, REJECTED, Candidate, Comparison
-from modalign.core.keys import generator
 from modalign.core.modality import Modality
-from modalign.core.objectives.base import Needs
 from modalign.core.reward import Reward
-from modalign.modalities.modes import eval_mode
+from modalign.modalities.quickstart.estimates import win_shares
+from modalign.modalities.quickstart.evaluation import logps, scores
 from modalign.modalities.text.quickstart.instructions import Instruction
-
-BATCH = 128
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -105,47 +101,3 @@ class Examination:
         ratios = logps(self.modality, policy, comparisons) - logps(self.modality, self.start, comparisons)
         index = torch.tensor([p for p, _ in places])
         return torch.zeros(len(prompts)).index_add(0, index, ratios[:, 0]) / len(responses[0])
-
-
-def logps(modality: Modality, model: nn.Module, comparisons: Sequence[Comparison]) -> Tensor:
-    """`(N, K)` log-probabilities of the candidates of N comparisons with the same K roles."""
-    parts = []
-    with eval_mode(model), torch.no_grad():
-        for start in range(0, len(comparisons), BATCH):
-            examples = [modality.encode(comparison) for comparison in comparisons[start : start + BATCH]]
-            batch = modality.collate(examples, range(start, start + len(examples)))
-            parts.append(modality.likelihood(model, batch, Needs()).logps)
-    return torch.cat(parts)
-
-
-def scores(reward: Reward, prompts: Sequence[str], responses: Sequence[Sequence[str]]) -> Tensor:
-    """`(P, n)` rewards of n responses to each of P prompts."""
-    repeated = [prompt for prompt, drawn in zip(prompts, responses, strict=True) for _ in drawn]
-    flat = [response for drawn in responses for response in drawn]
-    return reward.score(repeated, flat).view(len(prompts), -1)
-
-
-def win_shares(ours: Tensor, theirs: Tensor) -> Tensor:
-    """1 where ours is larger, 0 where theirs is, 0.5 for a tie."""
-    return (ours > theirs).float() + 0.5 * (ours == theirs).float()
-
-
-def interval(values: Tensor, coverage: float = 0.95) -> tuple[float, float]:
-    """Where the mean of `(S, P)` values lies, were other seeds and other prompts drawn.
-
-    The pigeonhole bootstrap (Owen, Annals of Applied Statistics 1(2), 2007): seeds and prompts are drawn anew, each
-    with replacement; of a single seed, prompts alone. Few seeds show the spread between seeds only roughly.
-    """
-    draw = generator("pigeonhole bootstrap")
-    seeds, prompts = values.shape
-    means = torch.einsum("rs,sp,rp->r", _counts(seeds, draw), values.double(), _counts(prompts, draw))
-    tail = (1 - coverage) / 2
-    bounds = (means / values.numel()).quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64))
-    low, high = bounds.tolist()
-    return low, high
-
-
-def _counts(size: int, draw: torch.Generator) -> Tensor:
-    """`(RESAMPLES, size)`: how often each of `size` things comes up in as many draws with replacement."""
-    drawn = torch.randint(size, (RESAMPLES, size), generator=draw)
-    return torch.zeros(RESAMPLES, size, dtype=torch.float64).scatter_add(1, drawn, torch.ones_like(drawn).double())

@@ -1,6 +1,5 @@
 """The preference that the model is aligned to, and pairs that say it: two responses of the model itself, ranked."""
 
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import nan
@@ -9,7 +8,6 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from modalign.core.keys import key_seed
 from modalign.core.reward import Reward
 from modalign.modalities.text.quickstart.instructions import OPENINGS
 from modalign.plugins.manager import registry
@@ -76,13 +74,6 @@ def rank(prompts: Sequence[str], responses: Sequence[Sequence[str]], size: int, 
         rows.append({"prompt": prompt, "chosen": usable[best], "rejected": usable[worst]})
         rewards.append(scores[best])
     return Pairs(rows, fmean(rewards) if rewards else nan, ties, empty)
-
-
-def toss_coins(rows: Sequence[dict[str, str]], seed: int) -> list[dict[str, str]]:
-    """The same pairs, which of the two is chosen decided by a fair coin."""
-    coin = random.Random(key_seed(seed, "coin"))
-    swapped = {"chosen": "rejected", "rejected": "chosen"}
-    return [{k: row[swapped.get(k, k)] for k in row} if coin.random() < 0.5 else dict(row) for row in rows]
 
 
 def _groups(

@@ -6,16 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
-from rich import box
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from modalign.modalities.quickstart.estimates import Estimate
+from modalign.modalities.quickstart.printing import each, report_console, report_table
 from modalign.modalities.text.quickstart.experiment import POLICIES, SeedResult, Task
 from modalign.modalities.text.quickstart.preference import STATEMENT, Pairs
-from modalign.modalities.text.quickstart.summary import BY_PAIR, BY_PROMPT, Estimate, by_pair, by_prompt, conclusions
+from modalign.modalities.text.quickstart.summary import BY_PAIR, BY_PROMPT, by_pair, by_prompt, conclusions
 
-PLAIN_WIDTH = 120
 SAMPLES = 3
 COLUMNS = {
     "reward": "over answers to unseen prompts, at most 1; 95% interval over seeds and prompts",
@@ -29,7 +28,7 @@ COLUMNS = {
 
 def print_report(task: Task, results: Sequence[SeedResult]) -> None:
     """Print table, conclusions and samples."""
-    console = Console() if Console().is_terminal else Console(width=PLAIN_WIDTH)
+    console = report_console()
     console.print(f"\nPreference: {STATEMENT}", highlight=False, markup=False, style="bold")
     console.print(_table(results))
     for column, meaning in COLUMNS.items():
@@ -81,23 +80,19 @@ def write_results(path: Path, task: Task, results: Sequence[SeedResult], seconds
 
 
 def _table(results: Sequence[SeedResult]) -> Table:
-    table = Table(box=box.SIMPLE)
-    table.add_column("policy")
-    for column in COLUMNS:
-        table.add_column(column, justify="right")
+    rows = {}
     for policy in POLICIES:
         estimates = {quantity: Estimate.of(by_prompt(results, policy, quantity)) for quantity in BY_PROMPT}
         means = {quantity: by_pair(results, policy, quantity).mean().item() for quantity in BY_PAIR}
-        table.add_row(
-            policy,
+        rows[policy] = [
             str(estimates["reward"]),
             str(estimates["wins"]),
             f"{means['accuracy']:.2f}",
             f"{estimates['kl'].mean:.2f}",
             f"{estimates['correct'].mean:.2f}",
             f"{means['drift']:+.2f}",
-        )
-    return table
+        ]
+    return report_table(tuple(COLUMNS), rows)
 
 
 def _counts(task: Task, results: Sequence[SeedResult]) -> str:
@@ -108,15 +103,10 @@ def _counts(task: Task, results: Sequence[SeedResult]) -> str:
     seeds = ", ".join(str(result.seed) for result in results)
     return (
         f"Seeds {seeds}. Measured on {len(task.unseen)} unseen prompts with {task.plan.samples} sampled answers each: "
-        f"{answers} answers and as many comparisons a row. Trained on {_each(pairs)} pairs of the start's own answers; "
-        f"accuracy and drift from {_each(held_out)} pairs on unseen prompts; {_each(ties)} ties left out. The chosen "
+        f"{answers} answers and as many comparisons a row. Trained on {each(pairs)} pairs of the start's own answers; "
+        f"accuracy and drift from {each(held_out)} pairs on unseen prompts; {each(ties)} ties left out. The chosen "
         f"answers' own reward is {chosen:.2f}, which is all that imitation aims at."
     )
-
-
-def _each(counts: Sequence[int]) -> str:
-    """One number a seed."""
-    return "/".join(map(str, counts))
 
 
 def _by_prompt(values: Tensor) -> dict[str, object]:

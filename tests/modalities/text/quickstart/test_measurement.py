@@ -13,7 +13,7 @@ from modalign.core.modality import Modality
 from modalign.core.objectives.base import Needs
 from modalign.core.reward import Reward
 from modalign.modalities.text.quickstart.instructions import Instruction
-from modalign.modalities.text.quickstart.measurement import Examination, interval, win_shares
+from modalign.modalities.text.quickstart.measurement import Examination
 
 
 class Urn(nn.Module):
@@ -101,32 +101,3 @@ def test_empty_answers_count_as_no_divergence(examination: Examination) -> None:
     silent = Urn(POLICY.probabilities, ["", "", "", "", "yes"])
     expected = math.log(0.6 / 0.25) / 5
     torch.testing.assert_close(examination.measure(silent).kl, torch.full((2,), expected))
-
-
-def test_wins_count_ties_half() -> None:
-    shares = win_shares(torch.tensor([2.0, 1.0, 1.0, -1.0]), torch.tensor([1.0, 1.0, 3.0, -1.0]))
-    assert shares.tolist() == [1.0, 0.5, 0.0, 0.5]
-
-
-def test_interval_of_a_constant_is_a_point() -> None:
-    assert interval(torch.full((3, 5), 0.25)) == (0.25, 0.25)
-
-
-def test_interval_of_one_seed_is_that_of_the_prompts() -> None:
-    values = torch.randn(1, 400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    low, high = interval(values)
-    half = 1.96 * values.std().item() / math.sqrt(400)
-    assert (low + high) / 2 == pytest.approx(values.mean().item(), abs=0.1 * half)
-    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
-
-
-def test_interval_spans_seeds_that_disagree() -> None:
-    # Of three draws with replacement, all are the first seed with probability 1/27, more than the tail of 2.5%.
-    seeds = torch.tensor([[-1.0], [0.0], [1.0]]).expand(3, 200)
-    assert interval(seeds) == (-1.0, 1.0)
-
-
-def test_narrower_coverage_is_inside_the_wider() -> None:
-    values = torch.rand(3, 50, generator=torch.Generator().manual_seed(1))
-    (wide_low, wide_high), (low, high) = interval(values, 0.95), interval(values, 0.5)
-    assert wide_low < low < values.mean().item() < high < wide_high

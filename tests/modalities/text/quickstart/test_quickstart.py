@@ -11,9 +11,7 @@ import pytest
 import torch
 
 from modalign.cli import main
-from modalign.core.errors import UserError
-from modalign.modalities.text import quickstart
-from modalign.modalities.text.quickstart.stages import one_thread
+from modalign.modalities.quickstart.stages import one_thread
 
 POLICIES = ("start", "SFT on the chosen", "DPO, coin labels", "DPO")
 
@@ -104,16 +102,6 @@ def test_the_printed_command_is_one_that_fit_understands(run: Path) -> None:
     assert config.model.modality.init_args.model == "MODEL"
     assert config.model.objective.init_args.beta == 0.1
     assert config.data.train == "PAIRS.jsonl"
-
-
-def test_an_existing_folder_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine.txt").touch()
-    with pytest.raises(UserError, match="exists already"):
-        quickstart.main(["--out", str(tmp_path)])
-    monkeypatch.chdir(tmp_path)
-    assert quickstart._folder(None) == Path("runs/quickstart-text")
-    (tmp_path / "runs" / "quickstart-text").mkdir(parents=True)
-    assert quickstart._folder(None) == Path("runs/quickstart-text-2")
 
 
 @pytest.mark.parametrize("options", [["--seeds", "0"], ["--seed", "-1"]])

@@ -8,7 +8,7 @@ import torch
 from modalign.modalities.text.quickstart.experiment import COIN, DPO, IMITATION, START, SeedResult
 from modalign.modalities.text.quickstart.measurement import Measured
 from modalign.modalities.text.quickstart.preference import Pairs
-from modalign.modalities.text.quickstart.summary import Estimate, by_pair, conclusions
+from modalign.modalities.text.quickstart.summary import by_pair, conclusions
 
 PROMPTS = 40
 NO_PAIRS = Pairs([], 0.0, 0, 0)
@@ -37,8 +37,8 @@ def results(rewards: dict[str, float], correct: float = 0.0, drift: float = 0.0)
         (1.0, 0.0, 0.0, "DPO shows no gain over the start."),
         (2.0, 0.0, 0.0, "DPO shows no gain over the start."),
         (0.0, 1.0, 0.0, "labels drawn by coin do as well"),
-        (0.0, 0.0, 1.0, "SFT on the chosen answers alone does as well"),
-        (0.0, 0.0, 1.2, "SFT on the chosen answers alone does as well"),
+        (0.0, 0.0, 1.0, "SFT on the chosen alone does as well"),
+        (0.0, 0.0, 1.2, "SFT on the chosen alone does as well"),
     ],
 )
 def test_the_verdict_names_the_control_that_a_gain_does_not_survive(
@@ -70,8 +70,3 @@ def test_the_cost_is_told(change: float, told: str) -> None:
 def test_pairs_of_all_seeds_count_alike() -> None:
     found = results({DPO: 0.0}, drift=1.0)
     assert by_pair(found, DPO, "drift").shape == (2 + 3 + 4,)
-
-
-def test_estimates_are_printed_with_their_intervals() -> None:
-    assert str(Estimate(0.5, 0.25, 0.75)) == "0.50 [0.25, 0.75]"
-    assert Estimate(0.5, -0.25, 0.75).signed == "+0.50 [-0.25, +0.75]"

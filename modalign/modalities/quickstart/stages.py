@@ -15,9 +15,9 @@ from torch.optim import AdamW
 from modalign.core.callbacks.run_folder import RunFolder
 from modalign.core.data import PreferenceDataModule
 from modalign.core.jsonl_logger import JsonlLogger
+from modalign.core.model_card import model_card
 from modalign.core.module import PreferenceModule
 from modalign.core.schedule import Schedule
-from modalign.modalities.text.modality import Text
 from modalign.plugins.manager import registry
 
 
@@ -32,12 +32,12 @@ def fit(config: Mapping[str, Any]) -> PreferenceModule:
     with log_to(folder / "log.txt"):
         seed_everything(config["seed_everything"], verbose=False)
         module = PreferenceModule(
-            Text(**model["modality"]["init_args"]),
-            registry().load("objective", model["objective"]["class_path"])(**model["objective"]["init_args"]),
+            built("modality", model["modality"]),
+            built("objective", model["objective"]),
             optimizer=partial(AdamW, **model["optimizer"]["init_args"]),
             schedule=Schedule(**model["schedule"]),
         )
-        rows = PreferenceDataModule(**{**data, "format": registry().load("format", data["format"])()})
+        rows = PreferenceDataModule(**{**data, "format": built("format", data["format"])})
         Trainer(
             **trainer,
             callbacks=[RunFolder(dict(config))],
@@ -50,6 +50,21 @@ def fit(config: Mapping[str, Any]) -> PreferenceModule:
             enable_model_summary=False,
         ).fit(module, datamodule=rows)
     return module
+
+
+def built(kind: str, chosen: str | Mapping[str, Any]) -> Any:
+    """A registered thing of a kind, from its name or from a mapping of `class_path` and `init_args`."""
+    name, options = (chosen, {}) if isinstance(chosen, str) else (chosen["class_path"], chosen["init_args"])
+    return registry().load(kind, name)(**options)
+
+
+def export(
+    module: PreferenceModule, config: Mapping[str, Any], metrics: Mapping[str, float], title: str, folder: Path
+) -> None:
+    """Write the trained policy as its library's folder, with a card; what is said goes to `log.txt` beside it."""
+    card = model_card(config, metrics, module.trainer.global_step, title, module.modality.library({}))
+    with log_to(folder.parent / "log.txt"):
+        module.modality.export(module.policy, folder, card)
 
 
 def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> Path:
