@@ -47,11 +47,7 @@ class DiffusionFamily(ABC):
         self.pipeline = pipeline
         self.denoiser_config = denoiser_config
         self.guidance = guidance
-        if guidance is not None and not self.takes_guidance(denoiser_config):
-            raise ConfigError(
-                f"modality.guidance is {guidance}, and this model's denoiser is told no guidance scale.",
-                "Leave it out; the guidance scale of sampling is an option of sampling.",
-            )
+        self.check_guidance(denoiser_config, guidance)
         self.process = self.make_process(pipeline.scheduler)
 
     @classmethod  # noqa: B027
@@ -75,6 +71,19 @@ class DiffusionFamily(ABC):
     def encodes_media(self) -> bool:
         """Whether media are encoded at all, rather than denoised as they are."""
         return any(getattr(self.pipeline, name, None) is not None for name in self.media_parts)
+
+    @classmethod
+    def check_guidance(cls, denoiser_config: Mapping[str, Any], guidance: float | None) -> None:
+        """Refuse a guidance scale for a denoiser that is told none.
+
+        Raises:
+            ConfigError: Naming the option.
+        """
+        if guidance is not None and not cls.takes_guidance(denoiser_config):
+            raise ConfigError(
+                f"modality.guidance is {guidance}, and this model's denoiser is told no guidance scale.",
+                "Leave it out; the guidance scale of sampling is an option of sampling.",
+            )
 
     def place(self, parts: Sequence[str], device: torch.device) -> None:
         """Move some of the frozen parts; missing ones are left out."""

@@ -109,6 +109,8 @@ class DiffusionModality(EncodedModality):
         Raises:
             UserError: An option does not fit the model.
         """
+        family = family_class(self.source, self.family_name)
+        family.check_guidance(self.source.config(family.denoiser_part), self.guidance)
 
     def has_adapter(self, model: nn.Module) -> bool:
         """See `Modality.has_adapter`: LoRA starts as a change of zero, so without it the model is as it was loaded."""

@@ -141,7 +141,7 @@ def _check(family: ImageFamily, geometry: Geometry, prompts: Sequence[str], n: i
     for prompt in prompts:
         if not isinstance(prompt, str):
             raise UserError(f"Sampling: a prompt is {prompt!r}, no text.", "Give texts.")
-    family.check_guidance(options.guidance_scale, options.negative_prompt)
+    family.check_sampling(options.guidance_scale, options.negative_prompt)
     scheduler = family.pipeline.scheduler
     if options.eta and "eta" not in inspect.signature(scheduler.step).parameters:
         raise UserError(f"Sampling: eta is {options.eta}, and {type(scheduler).__name__} has no eta.", "Leave it out.")

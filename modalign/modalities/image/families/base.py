@@ -160,7 +160,7 @@ class ImageFamily(DiffusionFamily):
             {f"negative_{name}": values for name, values in negative.items()} if guidance_scale > 1 else {}
         )
 
-    def check_guidance(self, guidance_scale: float | None, negative_prompt: str) -> None:
+    def check_sampling(self, guidance_scale: float | None, negative_prompt: str) -> None:
         """Refuse guidance that this family's sampling would ignore.
 
         Raises:

@@ -81,8 +81,8 @@ class Flux(ImageFamily):
         """See `ImageFamily.call_arguments`; the guidance scale is what the network is told."""
         return {**prompts, "guidance_scale": guidance_scale}
 
-    def check_guidance(self, guidance_scale: float | None, negative_prompt: str) -> None:
-        """See `ImageFamily.check_guidance`."""
+    def check_sampling(self, guidance_scale: float | None, negative_prompt: str) -> None:
+        """See `ImageFamily.check_sampling`."""
         if negative_prompt:
             raise UserError(
                 "Sampling: negative_prompt is given, and FLUX is guided by a number it is told, without one.",

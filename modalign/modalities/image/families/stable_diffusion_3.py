@@ -65,9 +65,13 @@ class StableDiffusion3(ImageFamily):
         encoder = getattr(self.pipeline, part)
         if encoder is None:
             return None
-        length = self.pipeline.tokenizer_max_length
-        inputs = getattr(self.pipeline, tokenizer)(
-            list(prompts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        tokenize = getattr(self.pipeline, tokenizer)
+        inputs = tokenize(
+            list(prompts),
+            padding="max_length",
+            max_length=tokenize.model_max_length,
+            truncation=True,
+            return_tensors="pt",
         )
         output = encoder(inputs.input_ids.to(encoder.device), output_hidden_states=True)
         return output.hidden_states[-2], output[0]
