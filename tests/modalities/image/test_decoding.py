@@ -244,7 +244,7 @@ def test_pillow_stays_as_it_was(recwarn: pytest.WarningsRecorder) -> None:
     before = (Picture.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
     with pytest.raises(RowError):
         decode_image(Media("x", bomb(30_000, 30_000)))
-    assert (Picture.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES) == before
+    assert before == (Picture.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
 
 
 def test_the_key_is_of_the_content(tmp_path: Path) -> None:
