@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lightning.pytorch.plugins.precision import HalfPrecision, Precision
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy, Strategy
 
 from modalign.core.batch import MISMATCHED
@@ -79,6 +80,21 @@ def check_strategy(strategy: Strategy) -> None:
         raise ConfigError(
             f"trainer.strategy {type(strategy).__name__} shards the model, which is not supported yet.",
             "Use ddp, with an adapter (model.modality.lora) where the model is too large.",
+        )
+
+
+def check_precision(plugin: Precision) -> None:
+    """Refuse precisions that round everything in a batch: weights of rows, sizes, sizes of pictures.
+
+    Raises:
+        ConfigError: Naming the precision and those that work.
+    """
+    if isinstance(plugin, HalfPrecision):
+        wide = {"bf16-true": "bfloat16", "16-true": "float16"}[plugin.precision]
+        raise ConfigError(
+            f"trainer.precision {plugin.precision} rounds all that a batch holds, its rows' weights and sizes too.",
+            f"Set model.modality.dtype: {wide}, which rounds the model alone, and trainer.precision: 32-true; or "
+            "train with a mixed precision such as bf16-mixed.",
         )
 
 

@@ -13,7 +13,7 @@ from torch.optim import AdamW, Optimizer
 from modalign.core.batch import Likelihood, PreferenceBatch, Window
 from modalign.core.callbacks.metrics import MetricsLog
 from modalign.core.callbacks.tripwires import Tripwires, check_trainable, not_finite
-from modalign.core.compatibility import check_parts, check_strategy
+from modalign.core.compatibility import check_parts, check_precision, check_strategy
 from modalign.core.errors import ConfigError
 from modalign.core.keys import run_seed, seed_global
 from modalign.core.modality import Modality
@@ -62,6 +62,7 @@ class PreferenceModule(LightningModule):
     def setup(self, stage: str) -> None:
         """Load the policy and prepare the reference, while weights are as loaded: before a checkpoint is restored."""
         check_strategy(self.trainer.strategy)
+        check_precision(self.trainer.precision_plugin)
         if not hasattr(self, "policy"):
             seed_global(run_seed(), "load")
             self.policy = self.modality.load()

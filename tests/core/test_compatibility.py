@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision
 
 from modalign import PreferenceModule
 from modalign.core.batch import Candidate, Comparison
-from modalign.core.compatibility import check_feedback, check_strategy
+from modalign.core.compatibility import check_feedback, check_precision, check_strategy
 from modalign.core.errors import ConfigError
 from modalign.core.format import Format
 from modalign.core.objectives.base import Feedback, Needs, Objective
@@ -86,3 +87,11 @@ def test_sharding_is_refused() -> None:
     with pytest.raises(ConfigError, match="ModelParallelStrategy"):
         check_strategy(ModelParallelStrategy())
     check_strategy(SingleDeviceStrategy())
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16-true", "bfloat16"), ("16-true", "float16")])
+def test_precisions_that_round_batches_are_refused(precision: str, dtype: str) -> None:
+    with pytest.raises(ConfigError, match=f"precision {precision} rounds(.|\n)*dtype: {dtype}"):
+        check_precision(HalfPrecision(precision))  # type: ignore[arg-type]
+    check_precision(MixedPrecision("bf16-mixed", "cpu"))
+    check_precision(DoublePrecision())

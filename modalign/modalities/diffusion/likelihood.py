@@ -101,7 +101,7 @@ def denoising_logps(
     if free is None or not torch.is_grad_enabled():
         return _mean_logps(family, denoiser, cells, draws, settings)
     logps = cells.mean.new_zeros(len(cells.mean), dtype=_reduced_in(denoiser, cells))
-    for grad, some in ((False, free), (True, ~free)):
+    for grad, some in ((True, ~free), (False, free)):
         places = some.nonzero().squeeze(1)
         if len(places):
             with torch.set_grad_enabled(grad):

@@ -142,12 +142,34 @@ def test_cells_without_gradient() -> None:
     calls = []
     denoiser.register_forward_hook(lambda module, inputs, output: calls.append((len(output), output.requires_grad)))
     denoising_logps(family, denoiser, cells, keys, PLAIN, free)
-    assert calls == [(2, False), (2, True)]
+    assert calls == [(2, True), (2, False)]
     calls.clear()
     denoising_logps(family, denoiser, cells, keys, PLAIN, torch.ones(4, dtype=torch.bool))
     with torch.no_grad():
         denoising_logps(family, denoiser, cells, keys, PLAIN, free)
     assert calls == [(4, False), (4, False)]
+
+
+def test_cells_without_gradient_take_none_from_the_others_under_autocast() -> None:
+    """Autocast keeps the weights it has cast; cast and kept without gradient, they would give the others none."""
+
+    class Linear(ToyFamily):
+        """Its denoiser is a module whose weights autocast casts."""
+
+        def predict(self, denoiser, noisy, time, text, numbers) -> Tensor:
+            return denoiser(noisy)
+
+    family, cells, keys = Linear(CosineV()), cells_of(4, (3, 8)), pairs(2)
+    torch.manual_seed(0)
+    denoiser = torch.nn.Linear(8, 8)
+    free = torch.tensor([False, True, False, True])
+    found = []
+    for without in (None, free):
+        with torch.autocast("cpu", torch.bfloat16):
+            logps = denoising_logps(family, denoiser, cells, keys, PLAIN, without)
+        (gradient,) = torch.autograd.grad(logps[~free].sum(), denoiser.weight)
+        found.append(gradient)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-2, atol=1e-3)
 
 
 def test_an_answer_of_another_shape_is_refused() -> None:
