@@ -218,6 +218,7 @@ class Image(DiffusionModality):
     def save(self, response: Any, stem: Path) -> Path:
         """See `Modality.save`: a PNG."""
         path = stem.with_name(f"{stem.name}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
         response.save(path)
         return path
 
