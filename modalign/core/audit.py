@@ -101,9 +101,8 @@ def preferences(comparison: Comparison) -> list[Preference]:
 
 def ties(comparison: Comparison) -> int:
     """How many pairs of a comparison have equal scores."""
-    pairs = [(p.preferred.score, p.other.score) for p in preferences(comparison) if p.preferred.role == CHOSEN]
-    pairs += [(a, b) for (_, a), (_, b) in combinations(_scored(comparison), 2)]
-    return sum(a is not None and a == b for a, b in pairs)
+    stated = sum(_is_tie(preference) for preference in preferences(comparison))
+    return stated + sum(a == b for (_, a), (_, b) in combinations(_scored(comparison), 2))
 
 
 def text_length(response: Any) -> int | None:
@@ -125,6 +124,11 @@ def wilson_interval(successes: int, total: int) -> tuple[float, float]:
     return centre - spread, centre + spread
 
 
+def _is_tie(preference: Preference) -> bool:
+    """Whether a pair is stated though both sides have one score; a list states no such pair."""
+    return preference.preferred.score is not None and preference.preferred.score == preference.other.score
+
+
 def _scored(comparison: Comparison) -> list[tuple[Candidate, float]]:
     return [(c, c.score) for c in comparison.candidates if c.role == CANDIDATE and c.score is not None]
 
@@ -141,7 +145,8 @@ def _count_pair(found: PairAudit, seen: set[bytes], comparison: Comparison, pref
     elif sides[0] == sides[1]:
         found.identical += 1
     else:
-        _remember(found, seen, [*sides], [*reversed(sides)])
+        # A tie that is kept as a soft label stands there in both directions, and contradicts nothing.
+        _remember(found, seen, [*sides], None if _is_tie(preference) else [*reversed(sides)])
 
 
 def _count_label(found: PairAudit, seen: set[bytes], comparison: Comparison) -> None:
@@ -154,10 +159,10 @@ def _count_label(found: PairAudit, seen: set[bytes], comparison: Comparison) -> 
         _remember(found, seen, [content, good], [content, not good])
 
 
-def _remember(found: PairAudit, seen: set[bytes], this: list[Any], opposite: list[Any]) -> None:
+def _remember(found: PairAudit, seen: set[bytes], this: list[Any], opposite: list[Any] | None) -> None:
     key = _digest(this)
     found.duplicates += key in seen
-    found.contradictions += _digest(opposite) in seen
+    found.contradictions += opposite is not None and _digest(opposite) in seen
     seen.add(key)
 
 

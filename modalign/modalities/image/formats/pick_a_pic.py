@@ -54,10 +54,13 @@ class PickAPic(ImageFormat):
         label = self._label(row)
         if label is None or (label == 0.5 and self.ties == "skip"):
             return []
-        first, second = (self.image(row, column) for column in _IMAGES)
-        ahead = self.pair(row, first, second, _IMAGES, weight=label) if label else None
-        behind = self.pair(row, second, first, (_IMAGES[1], _IMAGES[0]), weight=1 - label) if label < 1 else None
-        return [comparison for comparison in (ahead, behind) if comparison is not None]
+        first, second = ((self.image(row, column), column) for column in _IMAGES)
+        directions = ((first, second, label), (second, first, 1 - label))
+        return [
+            self.pair(row, better, worse, (better_column, worse_column), (share, 1 - share), share)
+            for (better, better_column), (worse, worse_column), share in directions
+            if share
+        ]
 
     def left_out(self, row: Mapping[str, Any]) -> Mapping[str, int]:
         label = self._label(row)

@@ -1,5 +1,6 @@
 import pytest
 
+from modalign.core.audit import audit
 from modalign.core.batch import CHOSEN, REJECTED
 from modalign.core.dataset import ComparisonDataset
 from modalign.core.errors import ConfigError, RowError
@@ -96,6 +97,9 @@ def test_a_kept_tie_counts_half_in_either_direction():
     assert order(ahead) == (b"first", b"second")
     assert order(behind) == (b"second", b"first")
     assert ahead.weight == behind.weight == 1.5
+    assert {candidate.score for comparison in (ahead, behind) for candidate in comparison.candidates} == {0.5}
+    found = audit([ahead, behind])
+    assert (found.pairs, found.ties, found.contradictions, found.duplicates) == (2, 2, 0, 0)
 
 
 def test_a_tie_can_be_an_error():
