@@ -30,7 +30,7 @@ class PipelineSource:
         revision: Branch, tag or commit of a hub id.
         variant: Of the weight files, such as "fp16".
         dtype: Of the denoiser's weights.
-        encoder_dtype: Of the frozen parts' weights.
+        encoder_dtype: Of the frozen parts' weights; in float16, a VAE that overflows there stays in float32.
     """
 
     model: str
@@ -141,7 +141,7 @@ def load_family(source: PipelineSource, family: str | None = None, guidance: flo
     with explained(f"the pipeline {source.model!r}"):
         pipeline = pipeline_class.from_pretrained(
             source.resolved(),
-            dtype=getattr(torch, source.encoder_dtype),
+            dtype=_encoder_dtypes(source, index),
             **dict.fromkeys(_left_out(chosen, index, pipeline_class)),
             **source.arguments(),
         )
@@ -170,9 +170,28 @@ def load_denoiser(source: PipelineSource, family: str | None = None) -> Any:
             "Code of a repository's own is not run; name a pipeline of diffusers' own classes.",
         )
     with explained(f"the {part} of {source.model!r}"):
-        return model_class.from_pretrained(
-            source.resolved(), subfolder=part, dtype=getattr(torch, source.dtype), **source.arguments()
+        denoiser, report = model_class.from_pretrained(
+            source.resolved(),
+            subfolder=part,
+            dtype=getattr(torch, source.dtype),
+            output_loading_info=True,
+            **source.arguments(),
         )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise UserError(
+            f"{source.model!r} lacks {len(missing)} of the {part}'s weights, among them {', '.join(missing[:3])}.",
+            "Name a complete pipeline.",
+        )
+    return denoiser
+
+
+def _encoder_dtypes(source: PipelineSource, index: Mapping[str, Any]) -> dict[str, torch.dtype]:
+    """What diffusers is told of the frozen parts' types; a VAE that says it overflows in float16 stays in float32."""
+    dtype = getattr(torch, source.encoder_dtype)
+    overflows = (index.get("vae") or [None])[0] is not None and source.config("vae").get("force_upcast", True)
+    keep = dtype == torch.float16 and overflows
+    return {"default": dtype, **({"vae": torch.float32} if keep else {})}
 
 
 def _left_out(family: type[DiffusionFamily], index: Mapping[str, Any], pipeline_class: Any) -> set[str]:

@@ -48,7 +48,9 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         for name in ("steps", "height", "width", "batch_size"):
             value = getattr(self, name)
-            if not (value is None and name != "batch_size") and (not isinstance(value, int) or value < 1):
+            if value is None and name != "batch_size":
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UserError(f"Sampling: {name} is {value!r}.", "Give a whole number, at least 1.")
         if self.guidance_scale is not None and not (_number(self.guidance_scale) and self.guidance_scale >= 0):
             raise UserError(f"Sampling: guidance_scale is {self.guidance_scale!r}.", "Give a number, at least 0.")
