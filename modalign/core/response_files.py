@@ -44,3 +44,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(text) for text in lines[:-1]]
+
+
+def mend_rows(path: Path) -> None:
+    """Cut a last line that a kill has torn off a file, so that further rows can be added."""
+    if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
+        path.write_bytes(content[: content.rfind(b"\n") + 1])

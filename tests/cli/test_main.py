@@ -40,7 +40,7 @@ def test_light_commands_import_nothing_heavy(argv: list[str]) -> None:
 def test_help_names_every_command(run: Run) -> None:
     ran = run("--help")
     assert ran.status == 0
-    for name in ("fit", "validate", "test", "predict", "check", "export", "recipes", "plugins", "doctor", "quickstart"):
+    for name in ("fit", "validate", "test", "predict", "check", "export", "generate", "recipes", "plugins", "doctor"):
         assert f"\n  {name} " in ran.out
     assert run().out == ran.out
 
