@@ -8,6 +8,8 @@ from torch import nn
 
 from modalign.core.content import content_hash, weights_hash
 
+_SET_BY_CALLS = ("padding", "truncation")
+
 
 def parts_hash(pipeline: Any, names: Iterable[str]) -> str:
     """A hash of the content of some of a pipeline's components: weights, configurations, vocabularies.
@@ -31,9 +33,14 @@ def _content(part: Any) -> Any:
         return [type(part).__name__, _plain(part.config), weights_hash(part)]
     if hasattr(part, "get_vocab"):
         backend = getattr(part, "backend_tokenizer", None)
-        rules = sorted(part.get_vocab().items()) if backend is None else backend.to_str()
+        rules = sorted(part.get_vocab().items()) if backend is None else _rules(backend.to_str())
         return [type(part).__name__, rules, part.model_max_length]
     return [type(part).__name__, _plain(part.config)]
+
+
+def _rules(written: str) -> str:
+    """A tokenizer's rules without its padding and truncation, which each call sets anew."""
+    return json.dumps({name: value for name, value in json.loads(written).items() if name not in _SET_BY_CALLS})
 
 
 def _plain(config: Any) -> str:

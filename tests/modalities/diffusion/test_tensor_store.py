@@ -1,4 +1,4 @@
-"""Records on disk: whole or missing, whoever writes, whenever someone is killed, from whichever process they are read."""
+"""Records on disk: whole or missing, whoever writes, whenever one is killed, from whichever process they are read."""
 
 import multiprocessing
 import os
