@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modalign.core.errors import UserError
+from modalign.modalities.image.decoding import decode_image
 
 CELL = 256
 """Pictures are fitted into squares of so many pixels; smaller ones are enlarged by whole factors."""
@@ -17,11 +18,12 @@ def contact_sheet(prompts: Sequence[str], columns: Mapping[str, Sequence[Any]], 
 
     Args:
         prompts: One a row.
-        columns: For each name, one PIL image a prompt.
+        columns: For each name, one PIL image or `Media` a prompt.
         cell: Height and width of a picture on the sheet.
 
     Raises:
         UserError: There is nothing to show, or a column has not one picture a prompt.
+        RowError: A file is gone or damaged.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -38,7 +40,7 @@ def contact_sheet(prompts: Sequence[str], columns: Mapping[str, Sequence[Any]], 
     top = line + 2 * MARGIN
     for row, (caption, height) in enumerate(zip(captions, heights, strict=True)):
         for place, pictures in enumerate(columns.values()):
-            picture = _fitted(pictures[row], cell)
+            picture = _fitted(decode_image(pictures[row]), cell)
             left = MARGIN + place * (cell + MARGIN)
             sheet.paste(picture, (left + (cell - picture.width) // 2, top + (cell - picture.height) // 2))
         for number, text in enumerate(caption):

@@ -215,6 +215,10 @@ class Image(DiffusionModality):
         with self._frozen_parts((*family.media_parts, *family.text_parts), device):
             return sample_images(family, model, prompts, n, seed, self.geometry, self.resolution, chosen)
 
+    def check_sampling(self, options: Mapping[str, Any]) -> None:
+        """See `Modality.check_sampling`; what only the model knows is checked when it samples."""
+        sampling_options(options)
+
     def save(self, response: Any, stem: Path) -> Path:
         """See `Modality.save`: a PNG."""
         path = stem.with_name(f"{stem.name}.png")
