@@ -5,6 +5,8 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 COLOURS = ["red", "green", "blue", "yellow", "white", "black"]
+SIDE = 16
+"""Of the tiny pipelines' pictures, in pixels."""
 
 
 def rows_for(recipe: str) -> list[dict[str, object]]:
@@ -21,11 +23,39 @@ def rows_for(recipe: str) -> list[dict[str, object]]:
             return [{"prompt": q, "chosen": f" Yes, {colour}.", "rejected": f" No {n}."} for q, colour, n in asked]
 
 
+def pictures_for(recipe: str, folder: Path) -> list[dict[str, object]]:
+    """Rows whose images are files of single colours in `folder`, not all square."""
+    from PIL import Image
+
+    for number, colour in enumerate(COLOURS):
+        Image.new("RGB", (SIDE + 2 * number, SIDE + 4), colour).save(folder / f"{colour}.png")
+    rows = list[dict[str, object]]()
+    for number in range(2 * len(COLOURS)):
+        prompt = f"a {COLOURS[number % len(COLOURS)]} photo of {number} dogs"
+        shown = [f"{COLOURS[(number + step) % len(COLOURS)]}.png" for step in range(3)]
+        if recipe == "image/rankdpo-sdxl":
+            judges = {"pick_score": [3.0, 2.0, 1.0], "image_reward": [0.1, -0.2, 0.0], "hps": [0.3, 0.2, 0.1]}
+            rows.append({"prompt": prompt, "images": shown, **judges})
+        else:
+            rows.append({"caption": prompt, "jpg_0": shown[0], "jpg_1": shown[1], "label_0": float(number % 2)})
+    return rows
+
+
+def pipeline_for(recipe: str) -> str:
+    """The name in `tests.tiny_pipelines.PIPELINES` of what stands for an image recipe's model."""
+    kinds = {"sd15": "stable_diffusion", "sdxl": "stable_diffusion_xl", "sd3": "stable_diffusion_3", "flux": "flux"}
+    (kind,) = [kinds[word] for word in recipe.split("-") if word in kinds]
+    return kind
+
+
 def stand_ins(recipe: str, model: Path, folder: Path) -> list[str]:
     data = folder / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows_for(recipe)))
+    image = recipe.startswith("image/")
+    rows = pictures_for(recipe, folder) if image else rows_for(recipe)
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    size = ["--model.modality.resolution", str(SIDE)] if image else ["--model.modality.max_length", "120"]
     return [
-        *["--config", str(CONFIGS / f"{recipe}.yaml"), "--data.train", str(data), "--data.validation_rows", "4"],
-        *["--model.modality.model", str(model), "--model.modality.max_length", "120", "--data.workers", "0"],
+        *["--config", str(CONFIGS / f"{recipe}.yaml"), "--data.train", str(data), "--data.validation_rows", "2" if image else "4"],
+        *["--model.modality.model", str(model), *size, "--data.workers", "0"],
         *["--trainer.default_root_dir", str(folder / "run"), "--trainer.accelerator", "cpu"],
     ]

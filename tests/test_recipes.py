@@ -1,20 +1,31 @@
 """Every shipped recipe builds, and trains, on a tiny model and rows of its kind."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from modalign.cli import main
-from tests.recipes import CONFIGS, stand_ins
+from tests.recipes import CONFIGS, pipeline_for, stand_ins
 
 RECIPES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml"))
+IMAGES = [recipe for recipe in RECIPES if recipe.startswith("image/")]
+
+
+@pytest.fixture
+def model(recipe: str, tiny_model: Path, pipeline_folder: Callable[[str], Path]) -> Path:
+    """What stands for the model of the recipe that a test is given."""
+    return pipeline_folder(pipeline_for(recipe)) if recipe in IMAGES else tiny_model
 
 
 def test_there_are_recipes() -> None:
     wanted = {"sft", "dpo", "dpo-lora", "simpo", "orpo", "kto", "ipo", "robust-dpo", "hh-rlhf"}
     assert {f"text/{name}" for name in wanted} <= set(RECIPES)
+    wanted = {f"diffusion-dpo-{model}" for model in ("sd15", "sd15-lora", "sdxl", "sdxl-lora", "sd3-lora", "flux-lora")}
+    wanted |= {"mapo-sdxl", "mapo-sdxl-lora", "diffusion-kto-sd15", "rankdpo-sdxl"}
+    assert {f"image/{name}" for name in wanted} <= set(RECIPES)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -26,18 +37,34 @@ def test_a_recipe_opens_with_its_command(recipe: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_checks(recipe: str, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", *stand_ins(recipe, tiny_model, tmp_path)]) == 0, capsys.readouterr()
+def test_a_recipe_checks(recipe: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", *stand_ins(recipe, model, tmp_path)]) == 0, capsys.readouterr()
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_trains(recipe: str, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recipe_trains(recipe: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--trainer.max_steps", "3", "--trainer.accumulate_grad_batches", "2", "--data.batch_size", "2"]
     options += ["--trainer.val_check_interval", "4"]
-    assert main(["fit", *stand_ins(recipe, tiny_model, tmp_path), *options]) == 0, capsys.readouterr()
-    assert (tmp_path / "run" / "export" / "config.json").exists()
-    card = (tmp_path / "run" / "export" / "README.md").read_text()
-    assert str(tiny_model) in card
+    assert main(["fit", *stand_ins(recipe, model, tmp_path), *options]) == 0, capsys.readouterr()
+    export = tmp_path / "run" / "export"
+    assert str(model) in (export / "README.md").read_text()
+    if recipe in IMAGES:
+        assert_loads(export, model)
+        assert (tmp_path / "run" / "samples" / "step-0000002.png").exists()
+    else:
+        assert (export / "config.json").exists()
+
+
+def assert_loads(export: Path, model: Path) -> None:
+    """That diffusers reads an export as the pipeline that the model is, with all its parts."""
+    from diffusers import DiffusionPipeline
+
+    ours, theirs = (DiffusionPipeline.from_pretrained(folder) for folder in (export, model))
+    assert type(ours) is type(theirs)
+    assert ours.components.keys() == theirs.components.keys()
+    assert {name for name, part in ours.components.items() if part is None} == {
+        name for name, part in theirs.components.items() if part is None
+    }
 
 
 def test_the_hh_recipe_samples(tiny_model: Path, tmp_path: Path) -> None:
