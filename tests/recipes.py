@@ -54,8 +54,9 @@ def stand_ins(recipe: str, model: Path, folder: Path) -> list[str]:
     rows = pictures_for(recipe, folder) if image else rows_for(recipe)
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     size = ["--model.modality.resolution", str(SIDE)] if image else ["--model.modality.max_length", "120"]
+    held_out = "2" if image else "4"
     return [
-        *["--config", str(CONFIGS / f"{recipe}.yaml"), "--data.train", str(data), "--data.validation_rows", "2" if image else "4"],
+        *["--config", str(CONFIGS / f"{recipe}.yaml"), "--data.train", str(data), "--data.validation_rows", held_out],
         *["--model.modality.model", str(model), *size, "--data.workers", "0"],
         *["--trainer.default_root_dir", str(folder / "run"), "--trainer.accelerator", "cpu"],
     ]
