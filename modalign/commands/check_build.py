@@ -4,10 +4,13 @@ import inspect
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from modalign.commands.lightning_cli import ModalignCLI
 from modalign.commands.sections import CLASSES, build_section
+from modalign.core.callbacks.export import Export
+from modalign.core.callbacks.samples import SampleLog
 from modalign.core.data import PreferenceDataModule
 from modalign.core.errors import UserError
 from modalign.core.modality import Modality
@@ -78,7 +81,9 @@ class Parts:
             return
         try:
             cli.config_init = {"fit": built}
-            cli.instantiate_trainer()
+            trainer = cli.instantiate_trainer()
+            if self.modality is not None:
+                _check_outputs(trainer, self.modality)
         except MISTAKES as error:
             self.problems.append(f"trainer: {error}")
 
@@ -91,3 +96,12 @@ class Parts:
                 self.reference.prepare(ReferenceContext(modality, policy))
         except UserError as error:
             self.problems.append(f"model.modality: {error}")
+
+
+def _check_outputs(trainer: Trainer, modality: Modality) -> None:
+    """Refuse what the run's samples and its export would refuse once it has trained."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, SampleLog):
+            callback.check(modality)
+        elif isinstance(callback, Export) and callback.enabled:
+            modality.check_export(callback.options)

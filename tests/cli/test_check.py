@@ -123,3 +123,13 @@ def test_without_arguments_it_explains_itself(run: Run) -> None:
     assert ran.status == 0
     assert "usage: modalign check" in ran.out
     assert run("check", "--config", "absent.yaml").status == 2
+
+
+def test_options_of_samples_and_export_are_checked(run: Run, folder: Path) -> None:
+    drawings = "model: {modality: tests.drawings.Drawings}\n"
+    sampler = "{class_path: single, init_args: {options: {stepts: 2}}}"
+    callback = f"{{class_path: SampleLog, init_args: {{sampler: {sampler}}}}}"
+    (folder / "samples.yaml").write_text(f"{drawings}trainer: {{callbacks: [{callback}]}}\n")
+    ran = run("check", "--config", "run.yaml", "--config", "samples.yaml")
+    assert ran.status == 1
+    assert "Drawing has no option 'stepts'" in ran.out + ran.err

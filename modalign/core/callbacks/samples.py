@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from modalign.core.callbacks.pictures import log_picture
 from modalign.core.errors import ConfigError, RowError
 from modalign.core.keys import run_seed
+from modalign.core.modality import Modality
 from modalign.core.response_files import kept_response, line, read_rows, response_of, write_rows
 from modalign.core.reward import Reward
 from modalign.core.sampler import Sampler
@@ -48,9 +49,17 @@ class SampleLog(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not hasattr(getattr(trainer, "datamodule", None), "comparisons"):
             raise ConfigError("SampleLog reads its prompts from a PreferenceDataModule.", "Pass one to the trainer.")
-        self.sampler.check(pl_module.modality)
+        self.check(pl_module.modality)
+
+    def check(self, modality: Modality) -> None:
+        """Refuse a sampler or a reward that the modality does not go with.
+
+        Raises:
+            UserError: Naming the option at fault.
+        """
+        self.sampler.check(modality)
         for reward in self.rewards.values():
-            reward.check(pl_module.modality)
+            reward.check(modality)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sample the policy as it was loaded; a continued run finds what it sampled when it began."""
