@@ -129,7 +129,7 @@ class EncodedModality(Modality):
         """The disk caches; None where nothing is kept.
 
         Raises:
-            UserError: The encoders cannot be found, or the folder cannot be written.
+            UserError: The encoders cannot be found.
         """
         if self._cache is None and self._outputs is not None and self.cache_mode == "disk":
             self._cache = open_cache(

@@ -1,12 +1,12 @@
 """What frozen encoders are, by content: cheap to know again, and never stale."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from modalign.core.content import content_hash
-from modalign.core.errors import UserError
 
 
 def remembered_identity(
@@ -15,30 +15,22 @@ def remembered_identity(
     """A hash that costs a look at its files' sizes and times where these are as they were when it was computed.
 
     Args:
-        memory: A folder that keeps one small file a hash.
+        memory: A folder that keeps one small file a hash. Where it cannot be written, the hash is computed each time.
         files: What the encoders are loaded from.
         settings: How they are loaded.
         compute: Loads the encoders and hashes them.
-
-    Raises:
-        UserError: The folder cannot be written.
     """
     if not files:  # not downloaded yet
         return compute()
     note = memory / content_hash([_stamps(files), dict(settings)])
-    try:
+    if note.is_file():
         return note.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        identity = compute()
-    try:
+    identity = compute()
+    with suppress(OSError):
         memory.mkdir(parents=True, exist_ok=True)
-        partial = note.with_suffix(f".{os.getpid()}.partial")
+        partial = memory / f"{uuid4().hex}.partial"
         partial.write_text(identity, encoding="utf-8")
         partial.rename(note)
-    except OSError as error:
-        raise UserError(
-            f"The cache folder {memory} cannot be written: {error.strerror or error}.", "Give another one."
-        ) from error
     return identity
 
 

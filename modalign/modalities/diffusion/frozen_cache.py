@@ -116,7 +116,7 @@ def open_cache(
         flips: Whether media are kept mirrored too.
 
     Raises:
-        UserError: The encoders cannot be found, or the folder cannot be written.
+        UserError: The encoders cannot be found.
     """
     root = Path(os.environ.get("MODALIGN_CACHE") or Path.home() / ".cache" / "modalign")
     folder = Path(options.folder).expanduser() if options.folder else root / "frozen"

@@ -217,6 +217,26 @@ def test_a_copy_of_the_model_shares_the_cache_and_other_settings_do_not(
         assert "media" in batch(cached(original, tmp_path, **{"resolution": 16, **other}), rows).inputs
 
 
+def test_a_full_cache_on_a_disk_that_cannot_be_written_serves(
+    tmp_path: Path, pipeline_folder: Pipelines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, rows = pipeline_folder("stable_diffusion"), comparisons(tmp_path)
+    cached(model, tmp_path).prepare(rows, CPU)
+    for note in tmp_path.glob("cache/encoders/*"):
+        note.unlink()
+
+    def refuse(*given: Any, **options: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    later = cached(model, tmp_path)
+    later.prepare(rows, CPU)
+    assert "latents" in batch(later, rows).inputs
+    assert not list(tmp_path.glob("cache/encoders/*"))
+    with pytest.raises(UserError, match="cannot be made: Permission denied"):
+        cached(model, tmp_path, flip=True).prepare(rows, CPU)
+
+
 def test_flips_are_added_to_a_cache_without(
     tmp_path: Path, pipeline_folder: Pipelines, capsys: pytest.CaptureFixture[str]
 ) -> None:
