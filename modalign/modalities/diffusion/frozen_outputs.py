@@ -89,7 +89,12 @@ def clean_latents(inputs: Mapping[str, Any], encode: Callable[[Tensor], Record])
 
 def stacked(records: list[Record]) -> Record:
     """Records of equal form as one, with a dimension of cells; empty for none."""
-    return {name: torch.stack([record[name] for record in records]) for name in records[0]} if records else {}
+    if not records:
+        return {}
+    # Under autocast, a CPU refuses to stack float16.
+    device = next(iter(records[0].values())).device.type
+    with torch.autocast(device, enabled=False):
+        return {name: torch.stack([record[name] for record in records]) for name in records[0]}
 
 
 def widened(values: Tensor) -> Tensor:
