@@ -28,3 +28,8 @@ def image(pipeline_folder: Callable[[str], Path]) -> Callable[..., Image]:
         return Image(str(pipeline_folder(name)), **{"resolution": 16, "cache": "off", **options})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def stable_diffusion_3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_pipelines.stable_diffusion_3(tmp_path_factory.mktemp("pipelines") / "sd3")
