@@ -186,7 +186,7 @@ def test_narrow_weights_have_a_wide_average(tmp_path: Path) -> None:
             return super().load(model).bfloat16()
 
     watch = Watch()
-    fit(tmp_path, Ema(0.999), watch, modality=Narrow(), precision="bf16-true")
+    fit(tmp_path, Ema(0.999), watch, modality=Narrow())
     average = average_in(torch.load(newest_checkpoint(tmp_path), weights_only=True))
     assert average is not None
     assert {value.dtype for value in average.values()} == {torch.float32}

@@ -158,6 +158,8 @@ def test_options_are_checked(text: MakeText, options: dict[str, Any], message: s
     modality = text()
     with pytest.raises(UserError, match=message):
         modality.sample(modality.load(), ["a"], **options)
+    with pytest.raises(UserError, match=message):
+        modality.check_sampling(options)
     with pytest.raises(RowError, match="not text"):
         modality.sample(modality.load(), [None])
 
