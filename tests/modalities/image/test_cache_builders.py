@@ -1,0 +1,85 @@
+"""Builders that are killed, and builders that work at once: nothing that was finished is lost or made wrong."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from modalign.core.batch import Comparison
+from modalign.modalities.diffusion import shards
+from modalign.modalities.diffusion.encoded_modality import EncodedModality
+from modalign.modalities.diffusion.survey import Survey
+from tests.modalities.image.test_cache import CPU, batch, cached, comparisons, inputs_of, same
+
+FORK = multiprocessing.get_context("fork")
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, then: Callable[[int], None] = lambda count: None) -> list[int]:
+    """Count the pictures that are encoded from here on."""
+    made, original = [0], EncodedModality.encode_medium
+
+    def encode(self: EncodedModality, medium: torch.Tensor) -> Any:
+        then(made[0])
+        made[0] += 1
+        return original(self, medium)
+
+    monkeypatch.setattr(EncodedModality, "encode_medium", encode)
+    return made
+
+
+def killed_after(count: int) -> Callable[[int], None]:
+    return lambda made: os.kill(os.getpid(), signal.SIGKILL) if made == count else None
+
+
+def missing(model: Path, folder: Path, rows: list[Comparison]) -> int:
+    modality = cached(model, folder)
+    assert modality.cache is not None
+    lack = Survey(modality, modality.cache, rows).media
+    assert lack is not None
+    return len(lack.missing)
+
+
+def test_a_killed_builder_goes_on_where_it_stood(
+    tmp_path: Path, pipeline_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, rows = pipeline_folder("stable_diffusion"), comparisons(tmp_path, 6)
+    monkeypatch.setattr(shards, "SECONDS_BETWEEN_SHARDS", -1.0)  # a shard a picture
+    with monkeypatch.context() as patched:
+        counted(patched, killed_after(6))  # the first tells the size
+        victim = FORK.Process(target=cached(model, tmp_path).prepare, args=(rows, CPU))
+        victim.start()
+        victim.join(120)
+    assert victim.exitcode == -signal.SIGKILL
+    assert missing(model, tmp_path, rows) == 12 - 5
+    made = counted(monkeypatch)
+    cached(model, tmp_path).prepare(rows, CPU)
+    assert made == [7 + 1]
+    assert missing(model, tmp_path, rows) == 0
+
+
+def test_two_builders_at_once(
+    tmp_path: Path, pipeline_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, rows = pipeline_folder("stable_diffusion"), comparisons(tmp_path, 10)
+    monkeypatch.setattr(shards, "SECONDS_BETWEEN_SHARDS", -1.0)
+    both = [
+        FORK.Process(target=cached(model, tmp_path).prepare, args=(part, CPU)) for part in (rows[:7], list(rows[3:]))
+    ]
+    for builder in both:
+        builder.start()
+    for builder in both:
+        builder.join(120)
+    assert [builder.exitcode for builder in both] == [0, 0]
+    assert missing(model, tmp_path, rows) == 0
+    from_disk, live = cached(model, tmp_path), cached(model, tmp_path / "empty")
+    assert from_disk.cache is not None
+    assert from_disk.cache.latents is not None
+    assert not from_disk.cache.latents.broken
+    same(inputs_of(from_disk, batch(from_disk, rows)), inputs_of(live, batch(live, rows)))
+    assert "media" not in batch(from_disk, rows).inputs
+    assert "media" in batch(live, rows).inputs
