@@ -5,19 +5,19 @@ from torch import Tensor
 from modalign.modalities.quickstart.estimates import Estimate
 
 
-def comparison(policy: str, other: str, gains: Tensor) -> str:
+def comparison(policy: str, other: str, gains: Tensor, places: int = 2) -> str:
     """One policy's reward against another's.
 
     Args:
         policy: What the sentence is about.
         other: What it is held against.
         gains: `(S, P)`, how much higher its reward is on the same prompts, by seed.
+        places: Decimal places of the reward.
     """
     gain, higher = Estimate.of(gains), int((gains.mean(1) > 0).sum())
     relation = {1: "above", 0: "not measurably different from", -1: "below"}[gain.sign]
-    return (
-        f"{policy}'s reward is {relation} that of {other!r}: {gain.signed}, higher on {higher} of {len(gains)} seeds."
-    )
+    difference = gain.text(places, signed=True)
+    return f"{policy}'s reward is {relation} that of {other!r}: {difference}, higher on {higher} of {len(gains)} seeds."
 
 
 def verdict(method: str, start: Tensor, coin: Tensor, imitation: Tensor) -> str:

@@ -30,12 +30,17 @@ class Estimate:
         return cls(values.mean().item(), *interval(values))
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return self.text()
 
-    @property
-    def signed(self) -> str:
-        """The same, for a difference."""
-        return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+    def text(self, places: int = 2, signed: bool = False) -> str:
+        """The mean with its interval.
+
+        Args:
+            places: Decimal places.
+            signed: Whether to write a plus, as for a difference.
+        """
+        form = f"{'+' if signed else ''}.{places}f"
+        return f"{self.mean:{form}} [{self.low:{form}}, {self.high:{form}}]"
 
     @property
     def sign(self) -> int:

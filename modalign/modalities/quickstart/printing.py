@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-PLAIN_WIDTH = 120
+PLAIN_WIDTH = 132
 
 
 def report_console() -> Console:

@@ -52,6 +52,45 @@ def fit(config: Mapping[str, Any]) -> PreferenceModule:
     return module
 
 
+def stage_config(
+    modality: Mapping[str, Any],
+    objective: Mapping[str, Any],
+    learning_rate: float,
+    data: Mapping[str, Any],
+    length: Mapping[str, int],
+    folder: Path,
+    seed: int,
+) -> dict[str, Any]:
+    """A stage of training as a config of `modalign fit`.
+
+    Args:
+        modality: `class_path` and `init_args`.
+        objective: The same.
+        learning_rate: The peak, after a warm-up and before a cosine fall to 0.
+        data: Options of the data module.
+        length: `max_epochs` or `max_steps`.
+        folder: Where the run is recorded.
+        seed: Decides everything that is drawn.
+    """
+    optimizer = {"lr": learning_rate, "weight_decay": 0.01}
+    return {
+        "seed_everything": seed,
+        "model": {
+            "modality": dict(modality),
+            "objective": dict(objective),
+            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": optimizer},
+            "schedule": {"shape": "cosine", "warmup_ratio": 0.1},
+        },
+        "data": dict(data),
+        "trainer": {
+            **length,
+            "gradient_clip_val": 1.0,
+            "accelerator": "cpu",
+            "default_root_dir": str(folder),
+        },
+    }
+
+
 def built(kind: str, chosen: str | Mapping[str, Any]) -> Any:
     """A registered thing of a kind, from its name or from a mapping of `class_path` and `init_args`."""
     name, options = (chosen, {}) if isinstance(chosen, str) else (chosen["class_path"], chosen["init_args"])

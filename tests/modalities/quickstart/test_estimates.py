@@ -39,4 +39,5 @@ def test_narrower_coverage_is_inside_the_wider() -> None:
 
 def test_estimates_are_printed_with_their_intervals() -> None:
     assert str(Estimate(0.5, 0.25, 0.75)) == "0.50 [0.25, 0.75]"
-    assert Estimate(0.5, -0.25, 0.75).signed == "+0.50 [-0.25, +0.75]"
+    assert Estimate(0.5, -0.25, 0.75).text(signed=True) == "+0.50 [-0.25, +0.75]"
+    assert Estimate(0.5, 0.25, 0.75).text(3) == "0.500 [0.250, 0.750]"

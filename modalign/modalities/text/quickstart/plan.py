@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from modalign.modalities.quickstart.stages import stage_config
+
 MAX_LENGTH = 96
 
 
@@ -35,23 +37,15 @@ class Stage:
             folder: Where the run is recorded.
             seed: Decides the order of the rows.
         """
-        optimizer = {"lr": self.learning_rate, "weight_decay": 0.01}
-        return {
-            "seed_everything": seed,
-            "model": {
-                "modality": {"class_path": "text", "init_args": {"model": str(model), "max_length": MAX_LENGTH}},
-                "objective": {"class_path": self.objective, "init_args": dict(self.options)},
-                "optimizer": {"class_path": "torch.optim.AdamW", "init_args": optimizer},
-                "schedule": {"shape": "cosine", "warmup_ratio": 0.1},
-            },
-            "data": {"train": str(train), "format": "auto", "batch_size": self.batch_size},
-            "trainer": {
-                "max_epochs": self.epochs,
-                "gradient_clip_val": 1.0,
-                "accelerator": "cpu",
-                "default_root_dir": str(folder),
-            },
-        }
+        return stage_config(
+            modality={"class_path": "text", "init_args": {"model": str(model), "max_length": MAX_LENGTH}},
+            objective={"class_path": self.objective, "init_args": dict(self.options)},
+            learning_rate=self.learning_rate,
+            data={"train": str(train), "format": "auto", "batch_size": self.batch_size},
+            length={"max_epochs": self.epochs},
+            folder=folder,
+            seed=seed,
+        )
 
 
 @dataclass(frozen=True)

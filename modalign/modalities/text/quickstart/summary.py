@@ -37,5 +37,6 @@ def conclusions(results: Sequence[SeedResult]) -> list[str]:
     correct = Estimate.of(differences(results, DPO, START, "correct"))
     changed = {1: "rose", 0: "did not change measurably", -1: "fell"}[correct.sign]
     drift = by_pair(results, DPO, "drift").mean().item()
-    lines.append(f"Its cost: correct answers {changed} ({correct.signed}); chosen answers drift by {drift:+.2f} nats.")
+    change = correct.text(signed=True)
+    lines.append(f"Its cost: correct answers {changed} ({change}); chosen answers drift by {drift:+.2f} nats.")
     return lines
