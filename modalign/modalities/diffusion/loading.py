@@ -59,6 +59,10 @@ class PipelineSource:
             )
         return self._json(f"{part}/config.json")
 
+    def scheduler(self) -> Mapping[str, Any]:
+        """The configuration of the scheduler."""
+        return self._json("scheduler/scheduler_config.json")
+
     def arguments(self) -> dict[str, Any]:
         """What `from_pretrained` is told beside a dtype: weights from safetensors alone, which hold no code."""
         return {"revision": self.revision, "variant": self.variant, "use_safetensors": True}

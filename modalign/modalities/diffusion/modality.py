@@ -26,6 +26,7 @@ from modalign.modalities.diffusion.loading import (
     load_denoiser,
 )
 from modalign.modalities.diffusion.policy import trainable_policy
+from modalign.modalities.diffusion.second_model import check_second_model
 from modalign.modalities.diffusion.strength import strength_notes
 from modalign.modalities.diffusion.timesteps import Timesteps
 from modalign.modalities.lora import Lora, without_adapter
@@ -98,10 +99,12 @@ class DiffusionModality(EncodedModality):
             UserError: The model cannot be found or loaded, or does not fit the adapter or the options.
         """
         self.check_model()
-        source = self.source if model is None else replace(self.source, model=model, revision=None, variant=None)
+        source, family = self.source, family_class(self.source, self.family_name)
+        if model is not None:
+            source = replace(source, model=model, revision=None, variant=None)
+            check_second_model(self.source, source, family, self.family_name)
         denoiser = load_denoiser(source, self.family_name)
-        targets = family_class(source, self.family_name).lora_targets
-        return trainable_policy(denoiser, self.lora, targets, self.gradient_checkpointing)
+        return trainable_policy(denoiser, self.lora, family.lora_targets, self.gradient_checkpointing)
 
     def check_model(self) -> None:
         """Refuse what the pipeline's configuration files do not fit, before weights are read.

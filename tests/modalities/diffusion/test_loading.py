@@ -1,8 +1,11 @@
 """Loading pipelines: by folder, with errors that say what is wrong, in the precision that was asked for."""
 
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +135,44 @@ def test_another_folder_as_reference(copied: Path, tmp_path: Path) -> None:
     reference.prepare(ReferenceContext(modality, modality.load()))
     assert torch.equal(reference.likelihood(modality, policy, batch, Needs()).logps, other)
     assert (other - expected).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "difference"),
+    [
+        ("stable_diffusion_v", "prediction types epsilon and v_prediction"),
+        ("stable_diffusion_xl", "families StableDiffusion and StableDiffusionXl"),
+        ("stable_diffusion_pixels", "in_channels 4 and 3"),
+    ],
+)
+def test_a_reference_of_another_kind_is_refused(
+    pipeline_folder: Callable[[str], Path], name: str, difference: str
+) -> None:
+    with pytest.raises(UserError, match=difference):
+        Image(str(pipeline_folder("stable_diffusion")), cache="off").load(str(pipeline_folder(name)))
+
+
+HUB = """
+from pathlib import Path
+from modalign.modalities.image.modality import Image
+from modalign.modalities.lora import Lora
+modality = Image("org/tiny", revision="main", cache="off", lora=Lora(r=2))
+policy = modality.load()
+assert modality.resolution == 16
+assert modality.sample(policy, ["a cat"], steps=1)[0][0].size == (16, 16)
+modality.export(policy, Path("out"), "card")
+"""
+
+
+@pytest.mark.slow
+def test_a_hub_id_in_the_cache(pipeline_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    repository, commit = tmp_path / "hub" / "models--org--tiny", "a" * 40
+    shutil.copytree(pipeline_folder("stable_diffusion"), repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    subprocess.run([sys.executable, "-c", HUB], check=True, cwd=tmp_path, env=environment)
+    assert (tmp_path / "out" / "unet" / "diffusion_pytorch_model.safetensors").is_file()
 
 
 def test_workers_get_no_weights(copied: Path) -> None:
