@@ -2,13 +2,16 @@
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from modalign.cli import main
 from modalign.plugins.hookspecs import modalign_register_objectives
 from modalign.plugins.manager import registry
-from tests.recipes import stand_ins
+from tests.modalities.image.tiny import write_pairs
+from tests.recipes import SIDE, stand_ins
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -18,6 +21,13 @@ README = (ROOT / "README.md").read_text()
 def test_every_name_is_in_the_readme(kind: str) -> None:
     for entry in registry().entries(kind):
         assert re.search(rf"`{entry.name}\b", README), f"the {kind} {entry.name} is not in README.md"
+
+
+@pytest.mark.parametrize("kind", ["format", "reward"])
+def test_every_name_of_images_is_in_the_readme(kind: str) -> None:
+    names = [entry.name for entry in registry().entries(kind) if entry.target.startswith("modalign.modalities.image.")]
+    assert len(names) >= 4
+    assert [name for name in names if f"`{name}`" not in README] == []
 
 
 def test_the_formats_are_described() -> None:
@@ -51,3 +61,18 @@ def test_the_library_example_runs(tmp_path: Path, tiny_model: Path, monkeypatch:
         code = code.replace(shown, tiny)
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "aligned" / "model.safetensors").exists()
+
+
+def test_the_image_example_checks(
+    tmp_path: Path, pipeline_folder: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "run.yaml").write_text(example)
+    here = ["--data.train", str(write_pairs(tmp_path, 4)), "--trainer.default_root_dir", str(tmp_path / "run")]
+    tiny = [
+        "--model.modality.model",
+        str(pipeline_folder("stable_diffusion_xl")),
+        "--model.modality.resolution",
+        str(SIDE),
+    ]
+    assert main(["check", "--config", str(tmp_path / "run.yaml"), *here, *tiny]) == 0, capsys.readouterr()
