@@ -99,6 +99,8 @@ class DiffusionModality(EncodedModality):
             UserError: The model cannot be found or loaded, or does not fit the adapter or the options.
         """
         self.check_model()
+        if self.errors.timesteps.values:
+            self.errors.timesteps.check(self.family.process.timesteps)
         source, family = self.source, family_class(self.source, self.family_name)
         if model is not None:
             source = replace(source, model=model, revision=None, variant=None)
