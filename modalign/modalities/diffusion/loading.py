@@ -147,6 +147,8 @@ def load_family(source: PipelineSource, family: str | None = None, guidance: flo
             source.resolved(),
             dtype=_encoder_dtypes(source, index),
             **dict.fromkeys(_left_out(chosen, index, pipeline_class)),
+            # Without it, Stable Diffusion warns of its safety checker, which only pictures shown to people need.
+            **({"requires_safety_checker": False} if "requires_safety_checker" in index else {}),
             **source.arguments(),
         )
     for part in pipeline.components.values():

@@ -102,18 +102,28 @@ def test_an_adapter_merged_and_alone(
 
 
 def test_parts_that_training_has_no_use_for_are_written_too(
-    pipeline_folder: Callable[[str], Path], tmp_path: Path
+    pipeline_folder: Callable[[str], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from transformers import CLIPImageProcessor
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from transformers import CLIPConfig, CLIPImageProcessor
 
     pipeline = plain(pipeline_folder("stable_diffusion"))
-    pipeline.register_modules(feature_extractor=CLIPImageProcessor(size=16, crop_size=16))
+    small = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {**small, "image_size": 16, "patch_size": 8}
+    checker = StableDiffusionSafetyChecker(CLIPConfig(text_config=small, vision_config=vision, projection_dim=8))
+    pipeline.register_modules(safety_checker=checker, feature_extractor=CLIPImageProcessor(size=16, crop_size=16))
+    pipeline.register_to_config(requires_safety_checker=True)
     pipeline.save_pretrained(tmp_path / "source")
+    caplog.clear()
     modality = Image(str(tmp_path / "source"), cache="off", encoder_dtype="bfloat16", dtype="bfloat16")
     assert modality.family.pipeline.feature_extractor is None
+    assert modality.family.pipeline.safety_checker is None
+    assert "safety checker" not in caplog.text
     modality.export(modality.load(), tmp_path / "out", "card")
     index = json.loads((tmp_path / "out" / "model_index.json").read_text())
     assert index["feature_extractor"][1].startswith("CLIPImageProcessor")
+    assert index["safety_checker"][1] == "StableDiffusionSafetyChecker"
+    assert index["requires_safety_checker"]
     exported = plain(tmp_path / "out")
     # The frozen parts are the source's, not those that were rounded for training.
     assert all(
