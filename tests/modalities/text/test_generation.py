@@ -158,10 +158,17 @@ def test_options_are_checked(text: MakeText, options: dict[str, Any], message: s
     modality = text()
     with pytest.raises(UserError, match=message):
         modality.sample(modality.load(), ["a"], **options)
-    with pytest.raises(UserError, match=message):
-        modality.check_sampling(options)
     with pytest.raises(RowError, match="not text"):
         modality.sample(modality.load(), [None])
+
+
+def test_options_are_checked_without_a_model(text: MakeText) -> None:
+    modality = text()
+    modality.check_sampling({"max_new_tokens": 3, "temperature": 0})
+    with pytest.raises(UserError, match="no option 'max_new_token'"):
+        modality.check_sampling({"max_new_token": 3})
+    with pytest.raises(UserError, match="temperature must not be negative"):
+        modality.check_sampling({"temperature": -1})
 
 
 def test_two_hundred_prompts_take_seconds(text: MakeText) -> None:
