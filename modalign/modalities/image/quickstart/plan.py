@@ -64,10 +64,10 @@ class Stage:
 def _alignments() -> dict[str, Stage]:
     # Betas are per mean squared error: beta_dpo 2,000 of Diffusion-DPO's code is 1,000 here.
     return {
-        "dpo": Stage("dpo", 1e-4, 150, 16, PAIRS, {"beta": 1000.0}),
-        "mapo": Stage("mapo", 1e-4, 150, 16, PAIRS),
-        "kto": Stage("kto", 1e-4, 150, 16, PAIRS, {"beta": 1000.0, "reference_point": "batch"}),
-        "rankdpo": Stage("rankdpo", 1e-4, 150, 8, LISTS, {"beta": 1000.0}),
+        "dpo": Stage("dpo", 5e-5, 120, 16, PAIRS, {"beta": 1000.0}),
+        "mapo": Stage("mapo", 5e-5, 120, 16, PAIRS),
+        "kto": Stage("kto", 5e-5, 120, 16, PAIRS, {"beta": 1000.0, "reference_point": "batch"}),
+        "rankdpo": Stage("rankdpo", 5e-5, 120, 8, LISTS, {"beta": 1000.0}),
     }
 
 
@@ -91,7 +91,7 @@ class Plan:
 
     channels: tuple[int, int] = (16, 32)
     learn: Stage = Stage("sft", 4e-3, 350, 48, {"class_path": "image_captions", "init_args": {}})
-    imitate: Stage = Stage("sft", 1e-4, 150, 16, PAIRS)
+    imitate: Stage = Stage("sft", 5e-5, 120, 16, PAIRS)
     align: Mapping[str, Stage] = field(default_factory=_alignments)
     size: int = 4
     lists: int = 20

@@ -21,7 +21,7 @@ from modalign.modalities.quickstart.printing import each, report_console, report
 CELL = 96
 COLUMNS = {
     "reward": "brightness of pictures from noises that no training saw; 95% interval over seeds and pictures",
-    "win rate": "of these pictures against the start's from the same noise, ties counted half",
+    "win rate": "of these pictures against the start's from the same noise: how often, not by how much",
     "accuracy": "share of held-out pairs whose chosen picture gained more likelihood than the rejected, ties half",
     "fidelity": "share of pictures that a classifier of the real digits reads as what was asked for",
     "distance": "Frechet distance to the real digits in their 16 principal components, mean over seeds",
