@@ -161,7 +161,8 @@ def test_plugins_shows_what_failed_and_what_is_disabled(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert "failed\n  plugin 'broken' (broken-package 0.3): cannot be loaded: ModuleNotFoundError" in done.stdout
     assert "disabled by MODALIGN_DISABLE_PLUGINS\n  plugin 'builtin-rewards'" in done.stdout
-    assert "reward\n  (none)" in done.stdout
+    assert "  brightness  " in done.stdout
+    assert "  length  " not in done.stdout
     assert "dpo" in done.stdout
     assert done.stderr.count("plugin 'broken'") == 1
 
