@@ -12,6 +12,8 @@ from modalign.plugins.extras import missing_package
         ("peft", "pip install 'modalign[text]'"),
         ("torchaudio", "pip install 'modalign[audio]'"),
         ("open_clip", "pip install 'modalign[image]'"),
+        ("PIL.Image", "pip install 'modalign[image]'"),
+        ("sklearn.svm", "pip install 'modalign[image]'"),
         ("diffusers", "pip install 'modalign[audio]' or 'modalign[image]'"),
         ("trl", None),
         ("numpyy", None),
