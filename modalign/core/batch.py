@@ -24,6 +24,9 @@ from torch import Tensor
 CHOSEN = "chosen"
 REJECTED = "rejected"
 CANDIDATE = "candidate"
+EVALUATION = -1
+"""The epoch of batches that are only looked at: a modality shows them as they are, without random crops and the like."""
+
 MISMATCHED = "mismatched"
 """Another row's response under this row's prompt: KTO's estimate of its reference point."""
 
@@ -140,7 +143,7 @@ class PreferenceBatch:
         weight: `(B,)` float; 0 marks a row that only fills a rank's batch.
         index: `(B,)` int, the rows' numbers in the data set.
         truncated: `(B,)` bool, whether anything was cut to fit.
-        epoch: The pass over the data this batch belongs to; with `index` it keys a row's randomness.
+        epoch: The pass over the data this batch belongs to, or `EVALUATION`; with `index` it keys a row's randomness.
         fingerprints: B hashes of the encoded rows; empty unless a cached reference asked for them.
         window: Totals of the optimiser step this batch is part of; None where the batch is a step of its own.
     """

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 
-from modalign.core.batch import Comparison, PreferenceBatch
+from modalign.core.batch import EVALUATION, Comparison, PreferenceBatch
 from modalign.core.data_report import DataReport
 from modalign.core.dataset import split_rows
 from modalign.core.errors import ConfigError
@@ -182,7 +182,7 @@ class PreferenceDataModule(LightningDataModule):
             if which in self._sets:
                 data = self._readable_ahead(which)
                 order = BatchOrder(len(data), self.validation_batch_size, shuffle=False, rank=rank, world=world)
-                for epoch in range(epochs if which == "train" else 1):
+                for epoch in range(epochs) if which == "train" else [EVALUATION]:
                     yield from (batch for _, batch in map_batches(data, self._collate(), order, epoch, 0, self.workers))
 
     def batches_an_epoch(self) -> int:
@@ -205,7 +205,7 @@ class PreferenceDataModule(LightningDataModule):
             numbered = self._stream_batches(data, 0, 0)
         else:
             order = self._order(data, self.validation_batch_size, shuffle=False)
-            numbered = map_batches(data, self._collate(), order, 0, 0, 0)
+            numbered = map_batches(data, self._collate(), order, EVALUATION, 0, 0)
         return (batch for _, batch in islice(numbered, count))
 
     def train_dataloader(self) -> BatchLoader:
@@ -282,7 +282,7 @@ class PreferenceDataModule(LightningDataModule):
         data = self._mapped(which)
         order = self._order(data, self.validation_batch_size, shuffle=False)
         return SizedBatchLoader(
-            len(order), lambda epoch, start: map_batches(data, self._collate(), order, 0, 0, self.workers)
+            len(order), lambda epoch, start: map_batches(data, self._collate(), order, EVALUATION, 0, self.workers)
         )
 
     def _stream_batches(self, data: ComparisonStream, epoch: int, start: int) -> Iterator[Numbered]:

@@ -69,6 +69,10 @@ class RowChoices:
         )
 
 
+PLAIN = RowChoices(flipped=False, dropped=False, place=(0.5, 0.5))
+"""A medium as it is, cropped in the middle, under its own prompt."""
+
+
 def drawn_cells(
     examples: Sequence[Example],
     rows: Sequence[int],

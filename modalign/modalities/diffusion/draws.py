@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from modalign.core.batch import CANDIDATE, PreferenceBatch
+from modalign.core.batch import CANDIDATE, EVALUATION, PreferenceBatch
 from modalign.core.keys import generator, run_seed
 from modalign.modalities.diffusion.timesteps import Timesteps
 
@@ -37,10 +37,9 @@ class RowDraws:
             batch: Whose rows' numbers, epoch and roles count.
             cycle: After how many epochs draws repeat; None for never.
         """
-        epoch = batch.epoch % cycle if cycle else batch.epoch
         names = [_noise_name(batch.roles, column) for column in range(len(batch.roles))]
         cells = [(row, names[column]) for row, column in batch.mask.nonzero().tolist()]
-        return cls(batch.index.tolist(), epoch, cells)
+        return cls(batch.index.tolist(), drawn_epoch(batch.epoch, cycle), cells)
 
     def only(self, cells: Sequence[int]) -> "RowDraws":
         """The keys of some of the cells, by their numbers."""
@@ -81,6 +80,11 @@ class RowDraws:
 
     def _generator(self, row: int, draw: int, purpose: str) -> torch.Generator:
         return generator(run_seed(), self.epoch, self.rows[row], draw, purpose)
+
+
+def drawn_epoch(epoch: int, cycle: int | None) -> int:
+    """The epoch whose draws this one repeats, where they repeat after `cycle` epochs; evaluation has draws of its own."""
+    return epoch % cycle if cycle and epoch != EVALUATION else epoch
 
 
 def _noise_name(roles: Sequence[str], column: int) -> str:

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from modalign.core.batch import Example, Likelihood, PreferenceBatch
+from modalign.core.batch import EVALUATION, Example, Likelihood, PreferenceBatch
 from modalign.core.content import content_hash
 from modalign.core.errors import ConfigError, UserError, did_you_mean
 from modalign.core.keys import run_seed
 from modalign.core.objectives.base import Needs, Objective
-from modalign.modalities.diffusion.cells import RowChoices, drawn_cells
-from modalign.modalities.diffusion.draws import RowDraws
+from modalign.modalities.diffusion.cells import PLAIN, RowChoices, drawn_cells
+from modalign.modalities.diffusion.draws import RowDraws, drawn_epoch
 from modalign.modalities.diffusion.encoded_modality import EncodedModality
 from modalign.modalities.diffusion.fingerprint import parts_hash, text_part_names
 from modalign.modalities.diffusion.frozen_outputs import CacheOptions
@@ -164,18 +164,16 @@ class DiffusionModality(EncodedModality):
         return self._draw_cycle
 
     def draw_key(self, index: int, epoch: int) -> tuple[int | str, ...]:
-        return (run_seed(), self.drawn_epoch(epoch), index)
-
-    def drawn_epoch(self, epoch: int) -> int:
-        """The epoch whose draws this one repeats."""
-        return epoch % self.draw_cycle if self.draw_cycle else epoch
+        return (run_seed(), drawn_epoch(epoch, self.draw_cycle), index)
 
     def collate(self, examples: Sequence[Example], index: Sequence[int], epoch: int = 0) -> PreferenceBatch:
         return super().collate(drawn_cells(examples, index, partial(self.choices, epoch), self.show), index, epoch)
 
     def choices(self, epoch: int, row: int) -> RowChoices:
         """What is drawn once for a row and epoch."""
-        return RowChoices.of(row, self.drawn_epoch(epoch), self.flip, self.caption_dropout)
+        if epoch == EVALUATION:
+            return PLAIN
+        return RowChoices.of(row, drawn_epoch(epoch, self.draw_cycle), self.flip, self.caption_dropout)
 
     @property
     def latent_sizes(self) -> Mapping[str, int]:
