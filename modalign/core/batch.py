@@ -25,7 +25,7 @@ CHOSEN = "chosen"
 REJECTED = "rejected"
 CANDIDATE = "candidate"
 EVALUATION = -1
-"""The epoch of batches that are only looked at: a modality shows them as they are, without random crops and the like."""
+"""The epoch of batches that are only looked at: a modality shows them as they are, without random crops or the like."""
 
 MISMATCHED = "mismatched"
 """Another row's response under this row's prompt: KTO's estimate of its reference point."""

@@ -24,6 +24,8 @@ class Modality(ABC):
         name: The short name it is registered under.
         provides: Extra likelihood quantities it can compute (see `Needs.extra`).
         extra_roles: Cells it can add on an objective's request.
+        units: What sizes count, for the logs.
+        has_lengths: Whether sizes differ and cells can be cut, so that lengths are worth a log.
         supports_adapters: Whether `adapter_off` works for policies that carry an adapter.
         reads: Modalities whose data formats it takes too, beside those of its own name: `text`, where responses are
             strings.
@@ -32,6 +34,8 @@ class Modality(ABC):
     name: ClassVar[str]
     provides: ClassVar[frozenset[str]] = frozenset()
     extra_roles: ClassVar[frozenset[str]] = frozenset()
+    units: ClassVar[str] = "tokens"
+    has_lengths: ClassVar[bool] = True
     supports_adapters: ClassVar[bool] = False
     reads: ClassVar[frozenset[str]] = frozenset()
 

@@ -29,9 +29,14 @@ class MetricsLog(Callback):
         self._meter = Meter()
         self._evaluation = Meter()
         self._throughput = Throughput()
+        self._units, self._has_lengths = "", True
         self._coefficients: list[float] = []
         self._stepped = 0
         self._learning_rate = 0.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._units = pl_module.modality.units
+        self._has_lengths = pl_module.modality.has_lengths
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._stepped = trainer.global_step
@@ -67,7 +72,7 @@ class MetricsLog(Callback):
         means = {**self._means(self._meter), "learning_rate": self._learning_rate, "epoch": trainer.current_epoch}
         self.latest = {**means, "step": step}
         for logger in trainer.loggers:
-            logger.log_metrics({**means, **self._throughput.rates(trainer.world_size), **marks}, step=step)
+            logger.log_metrics({**means, **self._throughput.rates(trainer.world_size, self._units), **marks}, step=step)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._throughput.resume()
@@ -109,12 +114,12 @@ class MetricsLog(Callback):
             logger.log_metrics(means, step=trainer.global_step)
 
     def _count(self, meter: Meter, output: ObjectiveOutput, batch: PreferenceBatch) -> None:
-        lengths = {
-            f"lengths/{role}": Metric(batch.sizes[:, column], batch.mask[:, column])
-            for column, role in enumerate(batch.roles)
-        }
-        truncated = Metric(batch.truncated.float())
-        meter.add({**output.metrics, **lengths, "truncated": truncated}, batch.weight)
+        metrics = {**output.metrics}
+        if self._has_lengths:
+            for column, role in enumerate(batch.roles):
+                metrics[f"lengths/{role}"] = Metric(batch.sizes[:, column], batch.mask[:, column])
+            metrics["truncated"] = Metric(batch.truncated.float())
+        meter.add(metrics, batch.weight)
         for number, term in enumerate(output.terms):
             meter.add_sum(f"term/{number}", *term.totals(batch))
         self._coefficients = [term.coefficient for term in output.terms]

@@ -17,19 +17,19 @@ class Throughput:
         self._clock = time.perf_counter()
 
     def count(self, rows: int, units: float) -> None:
-        """One micro-batch was trained on: `rows` comparisons, `units` scored units (completion tokens)."""
+        """One micro-batch was trained on: `rows` comparisons, `units` of what the modality counts."""
         now = time.perf_counter()
         self._seconds += now - self._clock
         self._clock = now
         self._rows += rows
         self._units += units
 
-    def rates(self, world: int) -> dict[str, float]:
-        """Rates since the last call, of this rank times the number of ranks."""
+    def rates(self, world: int, units: str) -> dict[str, float]:
+        """Rates since the last call, of this rank times the number of ranks; `units` as `Modality.units` names them."""
         seconds = max(self._seconds, 1e-9)
         rates = {
             "throughput/samples_per_second": world * self._rows / seconds,
-            "throughput/tokens_per_second": world * self._units / seconds,
+            f"throughput/{units}_per_second": world * self._units / seconds,
         }
         self._seconds, self._rows, self._units = 0.0, 0, 0.0
         return rates

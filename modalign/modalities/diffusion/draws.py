@@ -83,7 +83,7 @@ class RowDraws:
 
 
 def drawn_epoch(epoch: int, cycle: int | None) -> int:
-    """The epoch whose draws this one repeats, where they repeat after `cycle` epochs; evaluation has draws of its own."""
+    """The epoch whose draws this one repeats, where they do so after `cycle` epochs; evaluation has its own."""
     return epoch % cycle if cycle and epoch != EVALUATION else epoch
 
 

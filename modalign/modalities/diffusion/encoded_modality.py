@@ -44,6 +44,7 @@ class EncodedModality(Modality):
     """
 
     media_name: ClassVar[str] = "media"
+    has_lengths: ClassVar[bool] = False
 
     def __init__(
         self,

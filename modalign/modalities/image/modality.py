@@ -60,6 +60,7 @@ class Image(DiffusionModality):
 
     name: ClassVar[str] = "image"
     media_name: ClassVar[str] = "images"
+    units: ClassVar[str] = "images"
 
     def __init__(
         self,

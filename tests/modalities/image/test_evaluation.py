@@ -1,12 +1,14 @@
-"""Pictures that are only evaluated on are shown as they are: never mirrored, and under their own prompt."""
+"""What is seen and logged of pictures: those only evaluated on are as they are, under their own prompt."""
 
+import json
 from pathlib import Path
 
 import torch
 from lightning.pytorch import Trainer
 
-from modalign import PreferenceDataModule
+from modalign import PreferenceDataModule, PreferenceModule
 from modalign.core.batch import EVALUATION
+from modalign.core.jsonl_logger import JsonlLogger
 from modalign.core.objectives.pairwise import Dpo
 from modalign.modalities.image.formats.image_pairs import ImagePairs
 from tests.modalities.image.tiny import double, write_pairs
@@ -31,3 +33,24 @@ def test_training_varies_what_evaluation_shows_as_it_is(stable_diffusion: Path, 
     assert not torch.equal(training.inputs["media"], torch.stack(pictures))
     assert torch.equal(evaluation.inputs["media"], shown.inputs["media"])
     assert modality.draw_key(3, 0) != modality.draw_key(3, EVALUATION)
+
+
+def test_a_run_logs_images_and_no_lengths(stable_diffusion: Path, tmp_path: Path) -> None:
+    rows = str(write_pairs(tmp_path, rows=4))
+    module = PreferenceModule(double(stable_diffusion), Dpo(500.0))
+    data = PreferenceDataModule(ImagePairs(), train=rows, batch_size=2)
+    logger = JsonlLogger(str(tmp_path / "run"))
+    Trainer(
+        accelerator="cpu",
+        precision="64-true",
+        max_steps=1,
+        log_every_n_steps=1,
+        logger=logger,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        use_distributed_sampler=False,
+        default_root_dir=tmp_path / "run",
+    ).fit(module, datamodule=data)
+    logged = set().union(*map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()))
+    assert "throughput/images_per_second" in logged
+    assert not [name for name in logged if name.startswith("lengths/") or name == "truncated"]
