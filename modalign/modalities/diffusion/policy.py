@@ -14,6 +14,8 @@ def trainable_policy(
 ) -> nn.Module:
     """All of a denoiser, or an adapter on it, ready to train and in training mode.
 
+    Its own dropout, which few have, is switched off, so that policy and reference are the same network at the start.
+
     Args:
         denoiser: Of diffusers.
         lora: The adapter; None trains all weights.
@@ -30,5 +32,8 @@ def trainable_policy(
                 "Set modality.gradient_checkpointing to false.",
             )
         denoiser.enable_gradient_checkpointing()
+    for module in denoiser.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
     policy: nn.Module = denoiser if lora is None else add_lora(denoiser, lora, default_targets)
     return policy.train()
