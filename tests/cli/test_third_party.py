@@ -1,4 +1,4 @@
-"""A stranger's package, installed by pip, adds an objective, a format and a reward that the program uses."""
+"""A stranger's package, installed by pip, adds an objective, a format, a reward and a family that the program uses."""
 
 import json
 import os
@@ -84,7 +84,7 @@ def test_plugins_shows_the_package(program: Program) -> None:
     done = program("plugins")
     assert done.returncode == 0
     assert done.stderr == ""
-    for name in ("exponential", "two_answers", "vowels"):
+    for name in ("exponential", "two_answers", "vowels", "lumina2"):
         (line,) = [line for line in done.stdout.splitlines() if line.split()[:1] == [name]]
         assert "'vowels' (modalign-vowels 0.3.1)" in line
 

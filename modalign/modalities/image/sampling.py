@@ -164,9 +164,10 @@ def _arguments(family: ImageFamily, pipeline: Any, height: int, width: int, opti
 
 
 def _text(family: ImageFamily, prompts: Sequence[str], denoiser: nn.Module) -> dict[str, torch.Tensor]:
-    """The prompts' encodings in the denoiser's type; each different prompt is encoded once."""
+    """The prompts' encodings, numbers in the denoiser's type; each different prompt is encoded once."""
     different = list(dict.fromkeys(prompts))
     index = torch.tensor([different.index(prompt) for prompt in prompts])
     encoded = family.encode_prompts(different)
     dtype = weights_dtype(denoiser)
-    return {name: values[index.to(values.device)].to(dtype) for name, values in encoded.items()}
+    placed = {name: values[index.to(values.device)] for name, values in encoded.items()}
+    return {name: values.to(dtype) if values.is_floating_point() else values for name, values in placed.items()}

@@ -16,3 +16,8 @@ def modalign_register_formats(register):
 @hookimpl
 def modalign_register_rewards(register):
     register("vowels", "modalign_vowels.reward:Vowels", summary="share of vowels among the letters")
+
+
+@hookimpl
+def modalign_register_families(register):
+    register("lumina2", "modalign_vowels.family:Lumina2", summary="Lumina-Image 2.0")
