@@ -2,14 +2,13 @@
 
 import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from time import perf_counter
 
 import torch
 
 from modalign.modalities.image.quickstart.digits import write_digits
-from modalign.modalities.image.quickstart.experiment import Learned, Task, align, learn
-from modalign.modalities.image.quickstart.measurement import Measured
+from modalign.modalities.image.quickstart.experiment import Aligned, Learned, Task, align, learn
 from modalign.modalities.image.quickstart.plan import START, Plan, Policy, policies, smoke_plan
 from modalign.modalities.image.quickstart.preference import STATEMENT
 from modalign.modalities.image.quickstart.report import print_report, write_grid, write_results
@@ -67,27 +66,28 @@ def run_seeds(
     The models are so small that more threads would wait for each other.
     """
     found: dict[int, SeedResult] = {}
-    aligning: dict[Future[Measured], tuple[int, Policy]] = {}
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        learning = [pool.submit(learn, task, seed) for seed in seeds]
-        for future in as_completed(learning):
-            learned = future.result()
-            found[learned.seed] = SeedResult(learned, {START: learned.measured})
-            tell(_about(learned))
-            aligning |= {pool.submit(align, task, learned, policy): (learned.seed, policy) for policy in trained}
-        for finished in as_completed(aligning):
-            seed, policy = aligning[finished]
-            found[seed].measured[policy.title] = measured = finished.result()
-            tell(f"seed {seed}: {policy.title}: reward {measured.reward.mean():.3f}")
+        waiting: set[Future[Learned | Aligned]] = {pool.submit(learn, task, seed) for seed in seeds}
+        while waiting:
+            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for result in (future.result() for future in finished):
+                if isinstance(result, Learned):
+                    found[result.seed] = SeedResult(result, {START: result.measured})
+                    waiting |= {pool.submit(align, task, result, policy) for policy in trained}
+                else:
+                    found[result.seed].measured[result.title] = result.measured
+                tell(_about(result))
     return [found[seed] for seed in seeds]
 
 
-def _about(learned: Learned) -> str:
-    measured, preferences = learned.measured, learned.preferences
+def _about(result: Learned | Aligned) -> str:
+    reward = f"reward {result.measured.reward.mean():.3f}"
+    if isinstance(result, Aligned):
+        return f"seed {result.seed}: {result.title}: {reward}"
     return (
-        f"seed {learned.seed}: SFT from random weights: {measured.fidelity.mean():.0%} of its digits are read as asked "
-        f"for, reward {measured.reward.mean():.3f}; {len(preferences.train)} ranked lists of its own pictures"
+        f"seed {result.seed}: SFT from random weights: {result.measured.fidelity.mean():.0%} of its digits are read as "
+        f"asked for, {reward}; {len(result.preferences.train)} ranked lists of its own pictures"
     )
 
 

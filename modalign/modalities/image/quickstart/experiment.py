@@ -66,6 +66,21 @@ class Learned:
     measured: Measured
 
 
+@dataclass(frozen=True)
+class Aligned:
+    """A policy that was trained from a start.
+
+    Attributes:
+        seed: The start's.
+        title: The policy's.
+        measured: Its measurements.
+    """
+
+    seed: int
+    title: str
+    measured: Measured
+
+
 def learn(task: Task, seed: int) -> Learned:
     """A pipeline with random weights learns the digits by SFT; its own pictures are ranked."""
     folder, plan = task.seed_folder(seed), task.plan
@@ -85,7 +100,7 @@ def learn(task: Task, seed: int) -> Learned:
         return Learned(seed, preferences, _examination(task, seed, preferences, module.policy).measure(module.policy))
 
 
-def align(task: Task, learned: Learned, policy: Policy) -> Measured:
+def align(task: Task, learned: Learned, policy: Policy) -> Aligned:
     """Train one policy from its seed's start, and measure it."""
     seed, folder = learned.seed, task.seed_folder(learned.seed)
     config = policy.stage.config(task.start(seed), folder / policy.rows, folder / policy.folder, seed)
@@ -96,7 +111,7 @@ def align(task: Task, learned: Learned, policy: Policy) -> Measured:
         if not policy.coin:
             title = f"A small model that draws bold digits: {policy.title}"
             export(module, config, measured.means(), title, task.aligned(seed, policy))
-    return measured
+    return Aligned(seed, policy.title, measured)
 
 
 def preferred() -> Reward:

@@ -64,10 +64,10 @@ class Stage:
 def _alignments() -> dict[str, Stage]:
     # Betas are per mean squared error: beta_dpo 2,000 of Diffusion-DPO's code is 1,000 here.
     return {
-        "dpo": Stage("dpo", 5e-5, 120, 16, PAIRS, {"beta": 1000.0}),
-        "mapo": Stage("mapo", 5e-5, 120, 16, PAIRS),
-        "kto": Stage("kto", 5e-5, 120, 16, PAIRS, {"beta": 1000.0, "reference_point": "batch"}),
-        "rankdpo": Stage("rankdpo", 5e-5, 120, 8, LISTS, {"beta": 1000.0}),
+        "dpo": Stage("dpo", 5e-5, 100, 16, PAIRS, {"beta": 1000.0}),
+        "mapo": Stage("mapo", 5e-5, 100, 16, PAIRS),
+        "kto": Stage("kto", 5e-5, 100, 16, PAIRS, {"beta": 1000.0, "reference_point": "batch"}),
+        "rankdpo": Stage("rankdpo", 5e-5, 100, 8, LISTS, {"beta": 1000.0}),
     }
 
 
@@ -90,13 +90,13 @@ class Plan:
     """
 
     channels: tuple[int, int] = (16, 32)
-    learn: Stage = Stage("sft", 4e-3, 350, 48, {"class_path": "image_captions", "init_args": {}})
-    imitate: Stage = Stage("sft", 5e-5, 120, 16, PAIRS)
+    learn: Stage = Stage("sft", 4e-3, 300, 48, {"class_path": "image_captions", "init_args": {}})
+    imitate: Stage = Stage("sft", 5e-5, 100, 16, PAIRS)
     align: Mapping[str, Stage] = field(default_factory=_alignments)
     size: int = 4
-    lists: int = 20
+    lists: int = 16
     held_out: int = 5
-    pictures: int = 24
+    pictures: int = 20
     steps: int = 10
     guidance_scale: float = 2.0
     error_draws: int = 8
@@ -104,7 +104,7 @@ class Plan:
     @property
     def sampling(self) -> dict[str, Any]:
         """Options of the modality's `sample`."""
-        return {"steps": self.steps, "guidance_scale": self.guidance_scale, "batch_size": 120}
+        return {"steps": self.steps, "guidance_scale": self.guidance_scale, "batch_size": 100}
 
 
 def smoke_plan() -> Plan:
