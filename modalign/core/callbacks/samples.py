@@ -88,7 +88,9 @@ class SampleLog(Callback):
             # A continued run may measure by more than the samples were measured by when it began.
             known = [reward for reward in self.rewards if reward in self._base[0]]
             means |= {f"val/samples/{BASE}/{reward}": _mean(self._base, reward) for reward in known}
-        pl_module.log_dict(means, batch_size=1)
+        pl_module.log_dict(means, batch_size=1, logger=False)
+        for logger in trainer.loggers if means else ():
+            logger.log_metrics(means, step=trainer.global_step)  # Lightning's own would be of the step before
         self._show(trainer, pl_module, prompts, name, rows)
 
     def _draw(

@@ -52,6 +52,7 @@ def test_files_rows_rewards_and_the_sheet(tmp_path: Path) -> None:
             assert sheet.getpixel((SIDE * column, SIDE * number))[0] == row["lightness"]
             assert Image.open(folder / row["file"]).getpixel((0, 0))[0] == row["lightness"]
     logged = metrics(tmp_path)
+    assert logged["step"] == 3
     assert logged["val/samples/base/lightness"] == pytest.approx(sum(row["lightness"] for row in before) / 4)
     assert logged["val/samples/lightness"] == pytest.approx(sum(row["lightness"] for row in after) / 4)
     assert logged["val/samples/lightness"] != logged["val/samples/base/lightness"]
