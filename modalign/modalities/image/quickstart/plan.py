@@ -67,7 +67,8 @@ def _alignments() -> dict[str, Stage]:
         "dpo": Stage("dpo", 5e-5, 100, 16, PAIRS, {"beta": 1000.0}),
         "mapo": Stage("mapo", 5e-5, 100, 16, PAIRS),
         "kto": Stage("kto", 5e-5, 100, 16, PAIRS, {"beta": 1000.0, "reference_point": "batch"}),
-        "rankdpo": Stage("rankdpo", 5e-5, 100, 8, LISTS, {"beta": 1000.0}),
+        # Each of a list's pictures has a noise of its own, so their differences are larger than a pair's.
+        "rankdpo": Stage("rankdpo", 5e-5, 100, 8, LISTS, {"beta": 200.0}),
     }
 
 
