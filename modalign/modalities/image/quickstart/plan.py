@@ -48,8 +48,8 @@ class Stage:
             folder: Where the run is recorded.
             seed: Decides the order of the rows, and every time and noise.
         """
-        # With pixels for latents there is next to nothing to keep on disk.
-        modality = {"model": str(model), "caption_dropout": 0.1, "cache": "off"}
+        cache = {"cache": "disk", "cache_folder": str(folder.parent / "cache")}
+        modality = {"model": str(model), "caption_dropout": 0.1, **cache}
         return stage_config(
             modality={"class_path": "image", "init_args": modality},
             objective={"class_path": self.objective, "init_args": dict(self.options)},
