@@ -226,8 +226,10 @@ class CachedReference(Reference):
         missing = [key for key in keys if key not in values]
         if missing:
             raise UserError(
-                f"{len(missing)} of {len(keys)} reference log-probabilities of a batch are not in {self.path}.",
-                "The file was changed while the run went on; start it again to compute them.",
+                f"{len(missing)} of {len(keys)} reference log-probabilities of a batch are not in {self.path}: it "
+                "was changed while the run went on, or each of the run's machines has its own.",
+                "With several machines, set model.reference.path to a file on a disk that all share; else start again: "
+                "what is missing is computed.",
             )
         cells = torch.tensor([values[key] for key in keys], dtype=torch.float64)
         logps = batch.scatter(cells.to(batch.weight.device, torch.float32))

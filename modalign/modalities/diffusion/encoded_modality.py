@@ -26,7 +26,7 @@ from modalign.modalities.diffusion.frozen_outputs import (
     widened,
 )
 from modalign.modalities.diffusion.loading import PipelineSource, family_class, load_family
-from modalign.modalities.diffusion.preparation import Preparation
+from modalign.modalities.diffusion.preparation import Preparation, wait_for_ranks
 
 
 class EncodedModality(Modality):
@@ -163,17 +163,28 @@ class EncodedModality(Modality):
         return cell_inputs(cells, self.cache)
 
     def prepare(self, comparisons: Iterable[Comparison], device: torch.device, only_tell: bool = False) -> bool:
-        """Fill the caches, where there are such; see `Modality.prepare`."""
+        """Fill the caches, where there are such; see `Modality.prepare`.
+
+        Every process of a distributed run has to call it: they share the work, and wait for each other.
+
+        Raises:
+            UserError: The disk is too small, cannot be written, or is another one for other processes.
+            RowError: A medium cannot be decoded.
+        """
         if self.cache is None:
             return False
         if self._lacks is False:  # everything that was encoded so far was there
             rank_zero_only(print)(f"cache: everything is there, in {self.cache.folder}")
+            if not only_tell:
+                wait_for_ranks(device)
             return True
         preparation = Preparation(self, self.cache, comparisons, device)
         for line in preparation.cost():
             rank_zero_only(print)(line)
         if not only_tell:
             preparation.run()
+            wait_for_ranks(device)
+            preparation.check_complete()
             self._lacks = None
         return True
 

@@ -63,6 +63,19 @@ class DiffusionFamily(ABC):
         """
 
     @classmethod
+    @classmethod
+    def encoder_settings(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What decides `encode_clean` and `encode_prompts` beside the content of the parts that they run.
+
+        Part of the keys of cached latents, prompt encodings and reference likelihoods: whatever those methods read of
+        the pipeline's or the denoiser's configuration has to be here, as plain values. No weights are read for it.
+
+        Args:
+            index: The content of model_index.json.
+            denoiser_config: The configuration of the denoiser.
+        """
+        return {}
+
     def takes_guidance(cls, denoiser_config: Mapping[str, Any]) -> bool:
         """Whether the denoiser is told a guidance scale."""
         return False

@@ -30,12 +30,12 @@ def _content(part: Any) -> Any:
     if part is None:
         return None
     if isinstance(part, nn.Module):
-        return [type(part).__name__, _plain(part.config), weights_hash(part)]
+        return [type(part).__name__, plain_config(part.config), weights_hash(part)]
     if hasattr(part, "get_vocab"):
         backend = getattr(part, "backend_tokenizer", None)
         rules = sorted(part.get_vocab().items()) if backend is None else _rules(backend.to_str())
         return [type(part).__name__, rules, part.model_max_length]
-    return [type(part).__name__, _plain(part.config)]
+    return [type(part).__name__, plain_config(part.config)]
 
 
 def _rules(written: str) -> str:
@@ -43,7 +43,12 @@ def _rules(written: str) -> str:
     return json.dumps({name: value for name, value in json.loads(written).items() if name not in _SET_BY_CALLS})
 
 
-def _plain(config: Any) -> str:
+def plain_config(config: Any) -> str:
+    """A configuration as text, without what says only where and by which version it was written.
+
+    Args:
+        config: A mapping, or an object with `to_dict()`.
+    """
     values = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     return json.dumps(
         {name: value for name, value in values.items() if not name.startswith("_")}, default=repr, sort_keys=True

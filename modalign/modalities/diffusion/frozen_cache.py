@@ -3,19 +3,18 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from modalign.core.content import content_hash
+from modalign.core.errors import ConfigError
 from modalign.modalities.diffusion.encoder_identity import remembered_identity
 from modalign.modalities.diffusion.family import DiffusionFamily
 from modalign.modalities.diffusion.fingerprint import parts_hash, text_part_names
-from modalign.modalities.diffusion.frozen_outputs import CacheOptions, Record
-from modalign.modalities.diffusion.loading import INDEX, PipelineSource
+from modalign.modalities.diffusion.frozen_outputs import RECORD_VERSION, CacheOptions, Record
+from modalign.modalities.diffusion.loading import INDEX, LIBRARIES, PipelineSource
 from modalign.modalities.diffusion.tensor_store import TensorStore
-
-_VERSION = 1
-"""Of what is kept: to be raised when the same content and encoders give another record."""
 
 
 class FrozenCache:
@@ -116,13 +115,19 @@ def open_cache(
         flips: Whether media are kept mirrored too.
 
     Raises:
+        ConfigError: The folder is a file.
         UserError: The encoders cannot be found.
     """
-    root = Path(os.environ.get("MODALIGN_CACHE") or Path.home() / ".cache" / "modalign")
-    folder = Path(options.folder).expanduser() if options.folder else root / "frozen"
-    parts = [name for name, value in source.index().items() if isinstance(value, list) and value[0] is not None]
+    folder, index = _root(options.folder), source.index()
+    parts = [name for name, value in index.items() if isinstance(value, list) and value[0] is not None]
     text_parts = [name for name in text_part_names(family.text_parts) if name in parts]
-    shared = {"family": f"{family.__module__}.{family.__qualname__}", "dtype": options.dtype, "version": _VERSION}
+    shared = {
+        "family": f"{family.__module__}.{family.__qualname__}",
+        "settings": dict(family.encoder_settings(index, source.config(family.denoiser_part))),
+        "dtype": options.dtype,
+        "version": RECORD_VERSION,
+        "libraries": _library_versions(),
+    }
 
     def about(names: Sequence[str]) -> dict[str, Any]:
         how = {"encoder dtype": source.encoder_dtype, "variant": source.variant, "parts": list(names)}
@@ -136,6 +141,33 @@ def open_cache(
 
     media_parts = [name for name in parts if name in family.media_parts]
     return FrozenCache(folder, {**about(media_parts), **media} if media_parts else None, about(text_parts), flips)
+
+
+def _root(chosen: str | None) -> Path:
+    """The folder of all caches.
+
+    Raises:
+        ConfigError: It, or what it would lie in, is a file.
+    """
+    variable = os.environ.get("MODALIGN_CACHE")
+    if chosen:
+        option, folder = "modality.cache_folder", Path(chosen).expanduser()
+    else:
+        option = "MODALIGN_CACHE" if variable else "the folder of modality.cache_folder: null"
+        folder = Path(variable or Path.home() / ".cache" / "modalign") / "frozen"
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
+    if not there.is_dir():
+        raise ConfigError(
+            f"{option} is to be a folder, {str(folder)!r}, and {str(there)!r} is a file.",
+            "Set modality.cache_folder to a folder; it is made where there is none.",
+        )
+    return folder
+
+
+def _library_versions() -> dict[str, str]:
+    """Of the encoders' code, without what only mends it: to encode all again at each patch would cost more than it
+    is worth, while a change of how prompts are cut or padded comes with a minor version."""
+    return {name: ".".join(version(name).split(".")[:2]) for name in LIBRARIES}
 
 
 def _files(source: PipelineSource, parts: Sequence[str]) -> list[Path]:

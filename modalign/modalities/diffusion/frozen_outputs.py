@@ -12,6 +12,9 @@ from modalign.core.errors import ConfigError, UserError, did_you_mean
 CacheDtype = Literal["float16", "bfloat16", "float32", "float64"]
 CACHES = ("disk", "off")
 CACHE_DTYPES = ("float16", "bfloat16", "float32", "float64")
+RECORD_VERSION = 1
+"""To be raised when the same content and encoders give another record; part of the keys of all that is kept."""
+
 Record = dict[str, Tensor]
 """Tensors by name, without a dimension of cells."""
 

@@ -16,9 +16,9 @@ from modalign.core.objectives.base import Needs, Objective
 from modalign.modalities.diffusion.cells import PLAIN, RowChoices, drawn_cells
 from modalign.modalities.diffusion.draws import RowDraws, drawn_epoch
 from modalign.modalities.diffusion.encoded_modality import EncodedModality
-from modalign.modalities.diffusion.fingerprint import parts_hash, text_part_names
-from modalign.modalities.diffusion.frozen_outputs import CacheOptions
-from modalign.modalities.diffusion.likelihood import CleanCells, ErrorSettings, denoising_logps
+from modalign.modalities.diffusion.fingerprint import parts_hash, plain_config, text_part_names
+from modalign.modalities.diffusion.frozen_outputs import RECORD_VERSION, CacheOptions
+from modalign.modalities.diffusion.likelihood import LIKELIHOOD_VERSION, CleanCells, ErrorSettings, denoising_logps
 from modalign.modalities.diffusion.loading import (
     PipelineSource,
     check_family_name,
@@ -132,7 +132,7 @@ class DiffusionModality(EncodedModality):
         return without_adapter(model)
 
     def fingerprint(self) -> str:
-        """See `Modality.fingerprint`: the frozen parts' content, and every option that changes an error."""
+        """See `Modality.fingerprint`: all that changes an error, beside the policy's weights and the rows' content."""
         import diffusers
         import transformers
 
@@ -140,17 +140,20 @@ class DiffusionModality(EncodedModality):
         names = [*family.media_parts, *text_part_names(family.text_parts), "scheduler"]
         return content_hash(
             {
-                "versions": [diffusers.__version__, transformers.__version__],
+                "versions": [LIKELIHOOD_VERSION, RECORD_VERSION, diffusers.__version__, transformers.__version__],
                 "family": f"{type(family).__module__}.{type(family).__qualname__}",
                 "parts": parts_hash(pipeline, names),
                 "settings": self.settings,
                 "dtypes": [self.source.dtype, self.source.encoder_dtype],
+                "denoiser": plain_config(family.denoiser_config),
+                "encoders": family.encoder_settings(self.source.index(), family.denoiser_config),
+                "media": self.media_settings(),
                 **self.likelihood_options(),
             }
         )
 
     def likelihood_options(self) -> dict[str, Any]:
-        """Options that change an error, beside how errors are measured."""
+        """Options that change an error, beside how errors are measured and `media_settings`."""
         return {
             "guidance": self.guidance,
             "flip": self.flip,

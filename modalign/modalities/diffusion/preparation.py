@@ -1,6 +1,7 @@
 """Filling the disk caches of latents and prompt encodings, their cost told before it begins."""
 
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from modalign.modalities.diffusion.encoded_modality import EncodedModality
 
 PROMPTS = "prompts"
+SECONDS_UNTIL_SEEN = 90.0
+"""How long another rank's files may take to be seen: network disks remember a folder's content for up to a minute."""
+
 Entries = Iterator[tuple[str, Record]]
 
 
@@ -76,6 +80,30 @@ class Preparation:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def check_complete(self) -> None:
+        """Make sure, once all ranks of a distributed run have run, that this one finds what the others encoded.
+
+        Raises:
+            UserError: It does not: the ranks write to different disks.
+        """
+        if _world()[1] == 1:
+            return
+        end = time.monotonic() + SECONDS_UNTIL_SEEN
+        while any((left := self._left()).values()) and time.monotonic() < end:
+            time.sleep(1)
+        if not any(left.values()):
+            return
+        counts = " and ".join(f"{count:,} {what}" for what, count in left.items() if count)
+        raise UserError(
+            f"{counts} that other processes of this run have encoded are not in {self._cache.folder} of this machine.",
+            "Set modality.cache_folder to a folder on a disk that all machines share, or run `modalign cache` with "
+            "this config on each machine first, which fills its own.",
+        )
+
+    def _left(self) -> dict[str, int]:
+        """How much of what was missing is missing still."""
+        return {what: len(lack.store.missing(lack.missing)) for what, lack in self._lacks()}
+
     def _lacks(self) -> list[tuple[str, Lack]]:
         media = self._survey.media
         name = f"{self._modality.media_name} (mirrored ones too)" if self._modality.flip else self._modality.media_name
@@ -127,11 +155,23 @@ class Preparation:
 
 def _share(keys: Keys) -> Keys:
     """This rank's keys: by their own value, whatever else is in the list, which ranks may have made at other times."""
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    rank, world = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
+    rank, world = _world()
     numbers = np.frombuffer(keys.tobytes(), dtype=">u8")[:: KEY_BYTES // 8]
     own: Keys = keys[numbers % world == rank]
     return own
+
+
+def wait_for_ranks(device: torch.device) -> None:
+    """Return when every process of a distributed run has come here; at once where there is one process."""
+    if _world()[1] > 1:
+        on_gpu = torch.distributed.get_backend() == "nccl" and device.index is not None
+        torch.distributed.barrier(device_ids=[device.index] if on_gpu else None)
+
+
+def _world() -> tuple[int, int]:
+    """This process's rank, and how many there are."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
 
 
 def _removed(paths: Iterable[object]) -> list[str]:

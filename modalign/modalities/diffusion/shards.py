@@ -53,7 +53,7 @@ def write_shard(folder: Path, keys: Sequence[str], records: Sequence[Mapping[str
     except OSError as error:
         raise UserError(
             f"The cache folder {folder} cannot be written: {error.strerror or error}.",
-            "Make room or give another folder; what was finished is kept.",
+            "Make room, or set modality.cache_folder to another one; what was finished is kept.",
         ) from error
     return target
 

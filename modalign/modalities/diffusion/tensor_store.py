@@ -101,7 +101,8 @@ class TensorStore:
             remove_partial(self.folder)
         except OSError as error:
             raise UserError(
-                f"The cache folder {self.folder} cannot be made: {error.strerror or error}.", "Give another one."
+                f"The cache folder {self.folder} cannot be made: {error.strerror or error}.",
+                "Set modality.cache_folder to one that can.",
             ) from error
         return ShardWriter(self.folder, shard_bytes)
 
@@ -132,6 +133,11 @@ class TensorStore:
             changed = self.folder.stat().st_mtime_ns
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise UserError(
+                f"The cache folder {self.folder} cannot be read: {error.strerror or error}.",
+                "Set modality.cache_folder to one that can.",
+            ) from error
         if changed == self._seen:
             return False
         self._seen = changed if time.time_ns() - changed > _SETTLED else -1

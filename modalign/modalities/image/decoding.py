@@ -54,9 +54,9 @@ def decode_image(response: Any) -> Image.Image:
     """
     name, opened = _opened(response)
     check_shape(*opened.size, name)
-    if opened.format != "MPO" and getattr(opened, "n_frames", 1) > 1:  # an MPO is a photograph with extra views
-        raise RowError(f"the image is animated: {name} has several frames", "Give one frame as a still image.")
     try:
+        if opened.format != "MPO" and getattr(opened, "n_frames", 1) > 1:  # an MPO is a photograph with extra views
+            raise RowError(f"the image is animated: {name} has several frames", "Give one frame as a still image.")
         opened.load()
         return _as_shown(opened, name)
     except RowError:
@@ -66,15 +66,19 @@ def decode_image(response: Any) -> Image.Image:
 
 
 def picture_key(response: Any) -> str:
-    """A hash of a picture's content, without decoding it.
+    """A hash of what decides the decoded picture.
+
+    Of a file, that is its content, and nothing is decoded. A PIL image is hashed as `decode_image` shows it: its pixels
+    alone say nothing of its palette, its EXIF or its colour profile.
 
     Raises:
-        RowError: It is none, or cannot be read.
+        RowError: It is none, or cannot be read; a PIL image is refused as `decode_image` refuses it.
     """
     if isinstance(response, Media):
         return content_hash(response.read())
     if isinstance(response, Image.Image):
-        return content_hash([response.mode, list(response.size), response.tobytes()])
+        picture = decode_image(response)
+        return content_hash([list(picture.size), picture.tobytes()])
     raise _no_image(response)
 
 

@@ -159,11 +159,6 @@ class Image(DiffusionModality):
         super().check_model()
         self.geometry.check("modality.resolution", self.resolution)
 
-    def likelihood_options(self) -> dict[str, Any]:
-        """See `DiffusionModality.likelihood_options`."""
-        own = {"resolution": self.resolution, "crop": self.crop}
-        return {**super().likelihood_options(), **own}
-
     @cached_property
     def framing(self) -> Framing:
         """How pictures become squares of the resolution."""

@@ -1,9 +1,11 @@
 """Latents and prompt encodings from disk are those computed live, bit for bit, and never those of other encoders."""
 
+import json
 import os
 import pickle
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from modalign.core.content import content_hash
 from modalign.core.errors import ConfigError, RowError, UserError
 from modalign.core.media import Media
 from modalign.core.objectives.base import Needs
-from modalign.modalities.diffusion import encoded_modality, preparation
+from modalign.modalities.diffusion import encoded_modality, frozen_cache, preparation
 from modalign.modalities.diffusion.frozen_outputs import CacheOptions, medium_record, prompt_record
 from modalign.modalities.diffusion.survey import Survey
 from modalign.modalities.image import modality as image_modality
@@ -217,6 +219,40 @@ def test_a_copy_of_the_model_shares_the_cache_and_other_settings_do_not(
         assert "media" in batch(cached(original, tmp_path, **{"resolution": 16, **other}), rows).inputs
 
 
+def test_prompts_encoded_under_another_setting_of_the_pipeline_are_not_taken(
+    tmp_path: Path, pipeline_folder: Pipelines
+) -> None:
+    """SDXL's unconditional prompt is all zeros, or what its encoders make of "", as model_index.json says."""
+    model = Path(shutil.copytree(pipeline_folder("stable_diffusion_xl"), tmp_path / "model"))
+    rows = comparisons(tmp_path)
+    empty = {}
+    for zeros in (True, False):
+        index = json.loads((model / "model_index.json").read_text())
+        (model / "model_index.json").write_text(json.dumps({**index, "force_zeros_for_empty_prompt": zeros}))
+        modality = cached(model, tmp_path)
+        modality.prepare(rows, CPU)
+        assert modality.cache is not None
+        empty[zeros] = modality.cache.prompt("")["prompt_embeds"]
+    assert not empty[True].any()
+    assert empty[False].any()
+
+
+@pytest.mark.parametrize("library", ["diffusers", "transformers"])
+def test_another_minor_version_of_the_encoders_code_has_another_cache(
+    tmp_path: Path, pipeline_folder: Pipelines, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    model, rows = pipeline_folder("stable_diffusion"), comparisons(tmp_path)
+    installed = {"diffusers": "0.35.1", "transformers": "5.2.0"}
+    monkeypatch.setattr(frozen_cache, "version", lambda name: installed[name])
+    cached(model, tmp_path).prepare(rows, CPU)
+    installed[library] += ".dev1"
+    assert "latents" in batch(cached(model, tmp_path), rows).inputs
+    installed[library] = "6.0.0"
+    after = batch(cached(model, tmp_path), rows).inputs
+    assert "media" in after
+    assert "prompts" in after
+
+
 def test_a_full_cache_on_a_disk_that_cannot_be_written_serves(
     tmp_path: Path, pipeline_folder: Pipelines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,11 +344,15 @@ def test_ranks_share_the_work(tmp_path: Path, pipeline_folder: Pipelines, monkey
     model, rows = pipeline_folder("stable_diffusion"), comparisons(tmp_path, 8)
     monkeypatch.setattr(preparation.torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(preparation.torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(preparation, "SECONDS_UNTIL_SEEN", 0.0)
+    monkeypatch.setattr(encoded_modality, "wait_for_ranks", lambda device: None)
     left = []
     for rank in range(2):
         monkeypatch.setattr(preparation.torch.distributed, "get_rank", lambda rank=rank: rank)
         modality = cached(model, tmp_path)
-        modality.prepare(rows, CPU)
+        # Nobody waits here: the first finds that the other has not encoded its share.
+        with nullcontext() if rank else pytest.raises(UserError, match="that other processes"):
+            modality.prepare(rows, CPU)
         assert modality.cache is not None
         lack = Survey(modality, modality.cache, rows).media
         assert lack is not None
@@ -347,6 +387,40 @@ def test_a_disk_that_is_too_small_is_refused_before(
 class _Free:
     def __init__(self, free: int) -> None:
         self.free = free
+
+
+def test_a_folder_that_is_a_file_is_refused_by_the_name_of_its_option(
+    tmp_path: Path, pipeline_folder: Pipelines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, row = str(pipeline_folder("stable_diffusion")), comparisons(tmp_path, 1)[0]
+    file = tmp_path / "file"
+    file.write_text("no folder")
+    for folder in (file, file / "below"):
+        with pytest.raises(
+            ConfigError, match=r"modality.cache_folder is to be a folder[\s\S]*file' is a file[\s\S]*->"
+        ):
+            Image(model, cache_folder=str(folder)).encode(row)
+    monkeypatch.setenv("MODALIGN_CACHE", str(file))
+    with pytest.raises(ConfigError, match=r"MODALIGN_CACHE is to be a folder[\s\S]*Set modality.cache_folder"):
+        Image(model).encode(row)
+
+
+def test_a_folder_that_cannot_be_read_is_told_with_its_option(
+    tmp_path: Path, pipeline_folder: Pipelines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, row = pipeline_folder("stable_diffusion"), comparisons(tmp_path, 1)[0]
+    modality = cached(model, tmp_path)
+    assert modality.cache is not None
+    plain_stat = Path.stat
+
+    def refuse(path: Path, **options: Any) -> Any:
+        if "latents-" in path.name:
+            raise PermissionError(13, "Permission denied")
+        return plain_stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(UserError, match=r"cannot be read: Permission denied[\s\S]*Set modality.cache_folder"):
+        modality.encode(row)
 
 
 def test_contradicting_options_are_refused(pipeline_folder: Pipelines) -> None:

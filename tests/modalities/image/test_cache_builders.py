@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from modalign.core.batch import Comparison
-from modalign.modalities.diffusion import shards
+from modalign.core.errors import UserError
+from modalign.modalities.diffusion import preparation, shards
 from modalign.modalities.diffusion.encoded_modality import EncodedModality
 from modalign.modalities.diffusion.survey import Survey
 from tests.modalities.image.test_cache import CPU, batch, cached, comparisons, inputs_of, same
@@ -83,3 +84,50 @@ def test_two_builders_at_once(
     same(inputs_of(from_disk, batch(from_disk, rows)), inputs_of(live, batch(live, rows)))
     assert "media" not in batch(from_disk, rows).inputs
     assert "media" in batch(live, rows).inputs
+
+
+def rank_prepares(rank: int, meeting: Path, model: Path, folder: Path, rows: list[Comparison], outcome: Any) -> None:
+    """One of two processes of a run."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    try:
+        cached(model, folder).prepare(rows, CPU)
+        outcome.put("done")
+    except UserError as error:
+        outcome.put(str(error))
+
+
+def outcomes(model: Path, folders: list[Path], rows: list[Comparison], meeting: Path) -> list[str]:
+    outcome = FORK.Queue()
+    ranks = [
+        FORK.Process(target=rank_prepares, args=(rank, meeting, model, folder, rows, outcome))
+        for rank, folder in enumerate(folders)
+    ]
+    for rank in ranks:
+        rank.start()
+    told = [outcome.get(timeout=120) for _ in ranks]
+    for rank in ranks:
+        rank.join(120)
+    return told
+
+
+def test_ranks_find_what_the_others_encoded(tmp_path: Path, pipeline_folder: Callable[[str], Path]) -> None:
+    model, rows = pipeline_folder("stable_diffusion"), comparisons(tmp_path, 6)
+    assert outcomes(model, [tmp_path, tmp_path], rows, tmp_path / "first") == ["done", "done"]
+    assert missing(model, tmp_path, rows) == 0
+    # A rank that finds everything there, and has nothing to do, still waits for the others.
+    assert outcomes(model, [tmp_path, tmp_path], rows, tmp_path / "again") == ["done", "done"]
+
+
+def test_ranks_with_disks_of_their_own_are_told(
+    tmp_path: Path, pipeline_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, rows = pipeline_folder("stable_diffusion"), comparisons(tmp_path, 6)
+    monkeypatch.setattr(preparation, "SECONDS_UNTIL_SEEN", 1.0)
+    nodes = [tmp_path / "node0", tmp_path / "node1"]
+    for told in outcomes(model, nodes, rows, tmp_path / "first"):
+        assert "images" in told
+        assert "that other processes of this run have encoded are not in" in told
+        assert "Set modality.cache_folder to a folder on a disk that all machines share" in told
+    for node in nodes:  # the other cure: `modalign cache` on each of them
+        cached(model, node).prepare(rows, CPU)
+    assert outcomes(model, nodes, rows, tmp_path / "again") == ["done", "done"]

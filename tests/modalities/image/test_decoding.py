@@ -13,7 +13,7 @@ from PIL import ImageCms, ImageFile
 
 from modalign.core.errors import RowError
 from modalign.core.media import Media
-from modalign.modalities.image.decoding import decode_image, picture_key
+from modalign.modalities.image.decoding import FORMATS, decode_image, picture_key
 
 SIDE = 12
 
@@ -217,6 +217,58 @@ def test_a_damaged_part_in_the_middle_is_refused() -> None:
         decode_image(Media("x.png", bytes(content)))
 
 
+def _written(format: str, **options: Any) -> bytes:
+    picture = Picture.fromarray(np.asarray(NOISE)[:24, :32])
+    content = encoded(picture, format, **options).data
+    assert content is not None
+    return content
+
+
+WHOLE = {
+    **{format: _written(format) for format in (*FORMATS, "MPO")},
+    "TIFF compressed": _written("TIFF", compression="tiff_deflate"),
+    **{f"{format} animation": animation(format) for format in ("GIF", "PNG", "WEBP", "AVIF", "TIFF")},
+}
+
+
+def picture_or_refusal(content: bytes) -> bool:
+    """Whether it is a picture; nothing else than a picture or a `RowError` comes of it."""
+    refusal = None
+    try:
+        picture = decode_image(Media("folder/name", content))
+    except RowError as error:
+        refusal = error
+    if refusal is None:
+        assert picture.mode == "RGB"
+        return True
+    assert "'folder/name'" in refusal.message
+    assert refusal.cure
+    return False
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_file_cut_anywhere_is_a_picture_or_a_refusal(name: str) -> None:
+    content = WHOLE[name]
+    cuts = {*range(1, min(len(content), 64)), *np.linspace(1, len(content) - 1, 80).astype(int).tolist()}
+    kept = [picture_or_refusal(content[:cut]) for cut in sorted(cuts)]
+    assert not all(kept)
+    assert picture_or_refusal(content) == ("animation" not in name)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_damaged_file_is_a_picture_or_a_refusal(name: str) -> None:
+    draw = np.random.default_rng(len(name))
+    for _ in range(150):
+        damaged = bytearray(WHOLE[name])
+        # Half of the damage is among the first bytes, where headers are.
+        reach = 200 if draw.random() < 0.5 else len(damaged)
+        for place in draw.integers(0, min(reach, len(damaged)), draw.integers(1, 9)):
+            damaged[place] = draw.integers(256)
+        picture_or_refusal(bytes(damaged))
+
+
 def test_a_photograph_with_extra_views_is_no_animation() -> None:
     first, second = Picture.new("RGB", (SIDE, SIDE), "red"), Picture.new("RGB", (SIDE, SIDE), "blue")
     got = pixels(encoded(first, "MPO", save_all=True, append_images=[second]))
@@ -254,3 +306,25 @@ def test_the_key_is_of_the_content(tmp_path: Path) -> None:
     assert picture_key(media) != picture_key(encoded(colours(), "BMP"))
     assert picture_key(colours()) == picture_key(colours().copy())
     assert picture_key(colours()) != picture_key(colours().rotate(90))
+
+
+def test_the_key_of_an_open_picture_is_of_what_is_seen() -> None:
+    def painted(colour: list[int]) -> Picture.Image:
+        picture = Picture.new("P", (SIDE, SIDE), 0)
+        picture.putpalette(colour)
+        return picture
+
+    def reopened(**options: Any) -> Picture.Image:
+        return Picture.open(io.BytesIO(encoded(colours(), **options).data or b""))
+
+    turned = Picture.Exif()
+    turned[0x0112] = 3
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    curve = _gamma(srgb)
+    linear = srgb.replace(curve, _linear(len(curve))).replace("sRGB".encode("utf-16-be"), "line".encode("utf-16-be"))
+    assert picture_key(painted([255, 0, 0])) != picture_key(painted([0, 255, 0]))
+    assert picture_key(painted([255, 0, 0])) == picture_key(Picture.new("RGB", (SIDE, SIDE), "red"))
+    assert picture_key(reopened()) == picture_key(colours())
+    assert picture_key(reopened(exif=turned)) == picture_key(colours().rotate(180))
+    assert picture_key(reopened(icc_profile=linear)) != picture_key(colours())
+    assert picture_key(Picture.new("RGB", (8, 16))) != picture_key(Picture.new("RGB", (16, 8)))

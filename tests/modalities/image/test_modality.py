@@ -1,5 +1,7 @@
 """Options act or are refused before anything is loaded, and whatever changes an error changes the fingerprint."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,41 @@ def test_the_fingerprint_knows_the_frozen_parts(
             next(getattr(pipeline, part).parameters()).add_(1e-3)
     pipeline.save_pretrained(tmp_path / "changed")
     assert Image(str(tmp_path / "changed")).fingerprint() != Image(str(source)).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "option", "value"),
+    [
+        ("stable_diffusion_xl", "model_index.json", "force_zeros_for_empty_prompt", False),
+        ("stable_diffusion", "unet/config.json", "flip_sin_to_cos", False),
+        ("stable_diffusion", "vae/config.json", "scaling_factor", 0.25),
+    ],
+)
+def test_the_fingerprint_knows_what_is_read_of_configurations(
+    pipeline_folder: Callable[[str], Path], tmp_path: Path, name: str, file: str, option: str, value: Any
+) -> None:
+    model = Path(shutil.copytree(pipeline_folder(name), tmp_path / "model"))
+    before = Image(str(model)).fingerprint()
+    config = json.loads((model / file).read_text())
+    assert config.get(option) != value
+    (model / file).write_text(json.dumps({**config, option: value}))
+    assert Image(str(model)).fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        "modalign.modalities.diffusion.modality.LIKELIHOOD_VERSION",
+        "modalign.modalities.diffusion.modality.RECORD_VERSION",
+        "modalign.modalities.image.modality.DECODING_VERSION",
+    ],
+)
+def test_the_fingerprint_knows_the_versions_of_our_own_code(
+    image: MakeImage, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    before = image().fingerprint()
+    monkeypatch.setattr(version, 99)
+    assert image().fingerprint() != before
 
 
 def test_the_fingerprint_does_not_depend_on_the_denoiser_or_the_folder(image: MakeImage, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Stable Diffusion 3 and 3.5: a transformer over latents and the tokens of up to three text encoders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -32,6 +32,12 @@ class StableDiffusion3(ImageFamily):
         *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
     )
     patch: ClassVar[int] = 2
+
+    @classmethod
+    def encoder_settings(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See `DiffusionFamily.encoder_settings`: the widths of missing encoders' zeros, and how long T5's part is."""
+        widths = {name: denoiser_config[name] for name in ("pooled_projection_dim", "joint_attention_dim")}
+        return {**widths, "t5 tokens": T5_TOKENS}
 
     def make_process(self, scheduler: Any) -> NoiseProcess:
         """See `DiffusionFamily.make_process`."""

@@ -12,6 +12,8 @@ from modalign.modalities.diffusion.schedulers import scheduler_process
 from modalign.modalities.image.families.base import ImageFamily, blank, check_unet
 from modalign.modalities.modes import unwrapped, weights_dtype
 
+_FORCE_ZEROS = "force_zeros_for_empty_prompt"
+
 
 class StableDiffusionXl(ImageFamily):
     """`StableDiffusionXLPipeline` (Podell et al. 2023, arXiv 2307.01952)."""
@@ -37,6 +39,12 @@ class StableDiffusionXl(ImageFamily):
         check_unet(index, denoiser_config, addition="text_time")
 
     def make_process(self, scheduler: Any) -> NoiseProcess:
+    @classmethod
+    def encoder_settings(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See `DiffusionFamily.encoder_settings`."""
+        # Where model_index.json is silent, the pipeline's own default holds.
+        return {_FORCE_ZEROS: bool(index.get(_FORCE_ZEROS, True))}
+
         """See `DiffusionFamily.make_process`."""
         return scheduler_process(scheduler)
 
@@ -49,7 +57,7 @@ class StableDiffusionXl(ImageFamily):
         embeds, _, pooled, _ = self.pipeline.encode_prompt(
             list(prompts), device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
         )
-        if self.pipeline.config.force_zeros_for_empty_prompt:
+        if self.pipeline.config[_FORCE_ZEROS]:
             empty = blank(prompts).to(device)
             embeds = embeds.masked_fill(empty[:, None, None], 0.0)
             pooled = pooled.masked_fill(empty[:, None], 0.0)
