@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 _HELP = """usage: modalign cache --config FILE [--dry-run] [options of fit]
 
 Reads the data of a config and fills the disk caches of what frozen parts make of it, such as latents and prompt
-encodings, which `fit` would do as it starts. Prints the cost first. What is there already is not computed again; a
-stopped run goes on where it stood, and several may work at once. With --dry-run only the cost is printed.
+encodings, which `fit` would do as it starts: for the training rows that the run gets to see, and for all other data.
+Prints the cost first. What is there already is not computed again; a stopped run goes on where it stood, and several
+may work at once. With --dry-run only the cost is printed.
 """
 _DRY_RUN = "--dry-run"
 
@@ -34,16 +35,29 @@ def main(argv: list[str]) -> int:
     files = precheck("fit", options)
     no_bars_off_terminal()
     from modalign.commands.lightning_cli import ModalignCLI
+    from modalign.commands.trainer_settings import ranks, run_length
+    from modalign.core.callbacks.drift import DriftLog
+    from modalign.core.run_length import ENDLESS
 
     quiet_lightning()
     config = ModalignCLI("fit", options, files, build=False).config["fit"]
     module, data = _built("model", config), _built("data", config)
-    data.streaming = False  # all of it is wanted
+    streaming, data.streaming = data.streaming, False
     data.connect(module.modality, module.objective)
     for stage in ("fit", "test") if data.paths["test"] else ("fit",):
         data.setup(stage)
-    if not module.modality.prepare(data.readable(), _device(config), only_tell=_DRY_RUN in argv):
+    data.ask_probe(DriftLog().batches)
+    # What a run sees of a stream is not known.
+    length, world = ENDLESS if streaming else run_length(config.trainer), ranks(config.trainer)
+    seen, rows = data.rows_seen(length, world)
+    comparisons = data.readable(length, world)
+    if not module.modality.prepare(comparisons, _device(config), only_tell=_DRY_RUN in argv):
         print(f"There is nothing to cache: the modality {module.modality.name!r} computes nothing ahead here.")
+    elif seen < rows:
+        print(
+            f"cache: the run ends after {seen:,} of {rows:,} training rows, counted for {world} "
+            f"rank{'s' * (world > 1)}; of the others nothing is kept"
+        )
     return 0
 
 

@@ -1,7 +1,7 @@
 """The data module: rows become comparisons, comparisons become batches, and a resumed run continues where it stood."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from itertools import islice
@@ -23,6 +23,8 @@ from modalign.core.modality import Modality
 from modalign.core.objectives.base import Objective
 from modalign.core.order import BatchOrder
 from modalign.core.reading import Reading
+from modalign.core.run_length import ENDLESS, RunLength
+from modalign.core.seen import drawn_epochs, drawn_rows, seen_rows
 from modalign.core.selection import Comparisons, Selection
 from modalign.core.stream import ComparisonStream, stream_batches
 
@@ -103,6 +105,7 @@ class PreferenceDataModule(LightningDataModule):
         self._told: set[str] = set()
         self.position = Position()
         self._fingerprints = False
+        self._probed = 0
         self._sets: dict[str, Selection | ComparisonStream] = {}
 
     def connect(self, modality: Modality, objective: Objective) -> None:
@@ -167,46 +170,82 @@ class PreferenceDataModule(LightningDataModule):
         """Have every batch carry its rows' content hashes; a cached reference asks for this."""
         self._fingerprints = True
 
-    def all_batches(self, rank: int, world: int, epochs: int = 1) -> Iterator[PreferenceBatch]:
-        """Every comparison of this rank in order, for passes that precede training.
+    def ask_probe(self, batches: int) -> None:
+        """Announce that `probe_batches` will be asked for so many, so that they are among what is computed ahead."""
+        self._probed = max(self._probed, batches)
+
+    def all_batches(
+        self, rank: int, world: int, length: RunLength = ENDLESS, cycle: int | None = 1
+    ) -> Iterator[PreferenceBatch]:
+        """This rank's share of what a run will see, in the order of the data, for passes that precede training.
 
         Args:
             rank: Whose.
             world: Number of ranks.
-            epochs: As how many different epochs the training comparisons come; all others come once.
+            length: Of the run.
+            cycle: After how many epochs a row's draws repeat; a training comparison comes once for each epoch that
+                shows it with other draws. All other data comes once.
+
+        Raises:
+            ConfigError: The training data is a stream, or the run has no end and draws never repeat.
+        """
+        for which in self._sets:
+            data = self._readable_ahead(which)
+            passes: Iterable[tuple[int, Sequence[int]]] = [(EVALUATION, range(len(data)))]
+            if which == "train":
+                passes = drawn_rows(self._run_order(world), length, cycle)
+            for epoch, rows in passes:
+                order = BatchOrder(len(rows), self.validation_batch_size, False, rank=rank, world=world, only=rows)
+                yield from (batch for _, batch in map_batches(data, self._collate(), order, epoch, 0, self.workers))
+
+    def rows_seen(self, length: RunLength, world: int) -> tuple[int, int]:
+        """How many of the training comparisons a run sees, and how many there are.
 
         Raises:
             ConfigError: The training data is a stream.
         """
-        for which in ("train", "validation", "test"):
-            if which in self._sets:
-                data = self._readable_ahead(which)
-                order = BatchOrder(len(data), self.validation_batch_size, shuffle=False, rank=rank, world=world)
-                for epoch in range(epochs) if which == "train" else [EVALUATION]:
-                    yield from (batch for _, batch in map_batches(data, self._collate(), order, epoch, 0, self.workers))
+        order = self._run_order(world)
+        return len(seen_rows(order, length)), order.rows
 
-    def batches_an_epoch(self) -> int:
-        """How many training batches each rank has in an epoch.
+    def epochs_drawn(self, length: RunLength, world: int, cycle: int | None) -> int:
+        """As how many different epochs the training comparisons come in a run.
 
         Raises:
-            ConfigError: The training data is a stream.
+            ConfigError: The training data is a stream, or the run has no end and draws never repeat.
         """
-        return len(self._order(self._readable_ahead("train"), self.batch_size, self.shuffle))
+        return drawn_epochs(self._run_order(world), length, cycle)
 
-    def readable(self) -> Iterable[Comparison]:
-        """Every comparison of the data that is set up and is no stream, in order; may be iterated more than once."""
-        return Comparisons([data for data in self._sets.values() if not isinstance(data, ComparisonStream)])
+    def readable(self, length: RunLength = ENDLESS, world: int = 1) -> Iterable[Comparison]:
+        """The comparisons that a run will read of the data that is set up and is no stream, in the order of the data.
+
+        Of the training data these are the ones that any rank trains on or that are probed, of other data all. They may
+        be iterated more than once.
+
+        Args:
+            length: Of the run.
+            world: Number of ranks.
+        """
+        selections = {which: data for which, data in self._sets.items() if isinstance(data, Selection)}
+        if "train" in selections:
+            rows = set(seen_rows(self._run_order(world), length))
+            if self._probe_data() == "train":
+                probed = BatchOrder(len(selections["train"]), self.validation_batch_size, False, world=world)
+                rows.update(probed.first_rows(EVALUATION, self._probed).tolist())
+            selections["train"] = selections["train"].subset(sorted(rows))
+        return Comparisons(list(selections.values()))
 
     def probe_batches(self, count: int) -> Iterator[PreferenceBatch]:
         """The first batches of the validation data, or of the training data where there is none, always the same."""
-        which = "validation" if "validation" in self._sets else "train"
-        data = self._sets[which]
+        data = self._sets[self._probe_data()]
         if isinstance(data, ComparisonStream):
             numbered = self._stream_batches(data, 0, 0)
         else:
             order = self._order(data, self.validation_batch_size, shuffle=False)
             numbered = map_batches(data, self._collate(), order, EVALUATION, 0, 0)
         return (batch for _, batch in islice(numbered, count))
+
+    def _probe_data(self) -> str:
+        return "validation" if "validation" in self._sets else "train"
 
     def train_dataloader(self) -> BatchLoader:
         self._train_loader = self._make_train_loader()
@@ -301,6 +340,9 @@ class PreferenceDataModule(LightningDataModule):
     def _order(self, data: Any, batch_size: int, shuffle: bool) -> BatchOrder:
         trainer = self.trainer
         return BatchOrder(len(data), batch_size, shuffle, run_seed(), trainer.global_rank, trainer.world_size)
+
+    def _run_order(self, world: int) -> BatchOrder:
+        return BatchOrder(len(self._readable_ahead("train")), self.batch_size, self.shuffle, run_seed(), world=world)
 
     def _collate(self) -> Collate:
         return Collate(self._modality, self._fingerprints, self._objective.reads)

@@ -1,5 +1,6 @@
 """The one LightningModule of preference optimisation: batch -> likelihoods -> objective -> loss."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from modalign.core.keys import run_seed, seed_global
 from modalign.core.modality import Modality
 from modalign.core.objectives.base import Objective, ObjectiveOutput, Term
 from modalign.core.reference import NoReference, Reference, ReferenceContext, default_reference
-from modalign.core.run_length import epochs_to_train
+from modalign.core.run_length import RunLength
 from modalign.core.schedule import Schedule
 
 
@@ -79,7 +80,8 @@ class PreferenceModule(LightningModule):
     def _prepare_data(self) -> None:
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
-            self.modality.prepare(data.readable(), self.trainer.strategy.root_device)
+            comparisons = data.readable(self._run_length(), self.trainer.world_size)
+            self.modality.prepare(comparisons, self.trainer.strategy.root_device)
             self.trainer.strategy.barrier("data")
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -146,25 +148,33 @@ class PreferenceModule(LightningModule):
             modality=self.modality,
             policy=self.policy,
             needs=self.objective.needs,
-            batches=data and (lambda: data.all_batches(trainer.global_rank, trainer.world_size, self._epochs_drawn())),
+            batches=data and self._batches_ahead,
             device=trainer.strategy.root_device,
             autocast=trainer.precision_plugin.forward_context,
             precision=str(trainer.precision),
         )
 
-    def _epochs_drawn(self) -> int:
-        """As how many epochs the training data differs, in this run."""
-        cycle, trainer = self.modality.draw_cycle, self.trainer
-        if cycle == 1 or trainer.state.fn != TrainerFn.FITTING:
-            return 1
-        epochs = epochs_to_train(trainer, trainer.datamodule.batches_an_epoch())
-        epochs = min(epochs, cycle) if cycle else epochs
+    def _batches_ahead(self) -> Iterator[PreferenceBatch]:
+        """What this run will see of the data; this rank's share of it."""
+        trainer, cycle, length = self.trainer, self.modality.draw_cycle, self._run_length()
+        data = trainer.datamodule
+        if cycle != 1 and trainer.state.fn == TrainerFn.FITTING:
+            self._tell_epochs(data.epochs_drawn(length, trainer.world_size, cycle))
+        batches: Iterator[PreferenceBatch] = data.all_batches(trainer.global_rank, trainer.world_size, length, cycle)
+        return batches
+
+    @rank_zero_only
+    def _tell_epochs(self, epochs: int) -> None:
         if epochs > 1:
-            rank_zero_only(print)(
-                f"The cached reference reads the training data {epochs} times ahead, since what is drawn for a row "
-                "differs from epoch to epoch; the modality's draw_cycle sets after how many epochs it repeats."
+            print(
+                f"The cached reference reads {epochs} epochs of the training data ahead, as far as the run sees them, "
+                "since what is drawn for a row differs from epoch to epoch; the modality's draw_cycle sets after how "
+                "many epochs it repeats."
             )
-        return epochs
+
+    def _run_length(self) -> RunLength:
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        return RunLength.of(self.trainer) if fitting else RunLength(max_steps=0)
 
     def on_fit_start(self) -> None:
         if self.reference is not None:

@@ -1,9 +1,10 @@
 """Which rows make up which batch: a pure function of (seed, epoch, rank), so that any batch can be made again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from modalign.core.keys import generator
 
@@ -35,6 +36,7 @@ class BatchOrder:
         seed: The run's seed.
         rank: This rank.
         world: How many ranks there are.
+        only: The numbers of those rows in the data set, where it has others too.
     """
 
     rows: int
@@ -43,18 +45,26 @@ class BatchOrder:
     seed: int = 0
     rank: int = 0
     world: int = 1
+    only: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return -(-self.rows // (self.batch_size * self.world))
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[Pick]]:
         """The epoch's batches from number `start` on."""
-        if self.shuffle:
-            order = torch.randperm(self.rows, generator=generator(self.seed, epoch, "order"))
-        else:
-            order = torch.arange(self.rows)
+        order = self._order(epoch)
         whole = self.batch_size * self.world
         for number in range(start, len(self)):
             rows = order[number * whole : (number + 1) * whole]
             mine = rows[self.rank :: self.world].tolist()
             yield [Pick(index) for index in mine] or [Pick(int(rows[0]), filler=True)]
+
+    def first_rows(self, epoch: int, batches: int) -> Tensor:
+        """The rows of the epoch's first `batches` batches, of all ranks."""
+        return self._order(epoch)[: batches * self.batch_size * self.world]
+
+    def _order(self, epoch: int) -> Tensor:
+        numbers = torch.arange(self.rows) if self.only is None else torch.tensor(self.only, dtype=torch.int64)
+        if not self.shuffle:
+            return numbers
+        return numbers[torch.randperm(self.rows, generator=generator(self.seed, epoch, "order"))]

@@ -21,6 +21,10 @@ class Selection(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         return self._dataset[self._indices[index]]
 
+    def subset(self, rows: Sequence[int]) -> "Selection":
+        """Those of its comparisons that have these numbers."""
+        return Selection(self._dataset, [self._indices[row] for row in rows])
+
     def comparison(self, index: int) -> Comparison:
         """One comparison as it is encoded."""
         return self._dataset.comparison(self._indices[index])

@@ -2,13 +2,16 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jsonargparse import Namespace
 
+from modalign.commands.trainer_settings import ranks
 from tests.cli.conftest import Run
 from tests.modalities.image.tiny import write_pairs
 
@@ -57,6 +60,33 @@ def test_validation_and_test_data_are_encoded_too(pictures: Path, run: Run) -> N
         (pictures / f"{name}.jsonl").write_text("".join(part))
     files = ["--data.train", "a.jsonl", "--data.validation", "b.jsonl", "--data.test", "c.jsonl"]
     assert "cache: 8 images to encode" in run("cache", "--config", "images.yaml", *files).out
+
+
+def test_only_what_the_run_sees_is_encoded(pictures: Path, run: Run) -> None:
+    write_pairs(pictures, 40)
+    few = ["--config", "images.yaml", "--trainer.max_steps", "3", "--trainer.accumulate_grad_batches", "2"]
+    alone = run("cache", *few)
+    # 3 steps of 2 batches of 2 rows, and of the 8 probed batches of 2 rows those that are others.
+    assert "cache: the run ends after 12 of 40 training rows, counted for 1 rank;" in alone.out
+    encoded = int(re.search(r"cache: (\d+) images to encode", alone.out).group(1))  # type: ignore[union-attr]
+    assert 2 * 16 <= encoded <= 2 * 28
+    assert f"cache: all {encoded} images are encoded" in run("cache", *few).out
+    fitted = run("fit", *few)
+    assert fitted.status == 0, fitted.err
+    assert f"cache: all {encoded} images are encoded" in fitted.out
+    two = run("cache", *few, "--trainer.devices", "2")
+    assert "cache: the run ends after 24 of 40 training rows, counted for 2 ranks;" in two.out
+    longer = run("cache", "--config", "images.yaml", "--trainer.max_steps", "-1", "--trainer.max_epochs", "1")
+    assert "of 80 images to encode" in longer.out
+    assert "the run ends after" not in longer.out
+
+
+@pytest.mark.parametrize(
+    ("devices", "nodes", "expected"),
+    [(1, 1, 1), (4, 2, 8), ([0, 3], 1, 2), ("0,1,2", 2, 6), ("8", 1, 8), ("auto", 3, 3)],
+)
+def test_ranks_of_a_run(devices: int | str | list[int], nodes: int, expected: int) -> None:
+    assert ranks(Namespace(devices=devices, num_nodes=nodes, accelerator="cpu")) == expected
 
 
 def test_a_stream_is_read_whole(pictures: Path, run: Run) -> None:

@@ -16,7 +16,6 @@ from modalign.core.keys import generator, run_seed
 from modalign.core.objectives.pairwise import Dpo
 from modalign.core.objectives.pointwise import Kto
 from modalign.core.reference import CachedReference, FrozenReference, Reference
-from modalign.core.run_length import epochs_to_train
 from modalign.core.schedule import Schedule
 from tests.toy import Letters, Pairs, write_pairs
 
@@ -48,6 +47,11 @@ class Drawn(Letters):
             logps.append(model(letters[:-1]).log_softmax(-1).gather(-1, letters[1:, None]).sum())
         scales = [torch.rand((), generator=generator(*self.draw_key(row, batch.epoch), "scale")) for row in rows]
         return Likelihood(batch.scatter(torch.stack(logps)) * torch.stack(scales)[:, None], batch.sizes)
+
+    def trained_on(self) -> list[tuple[int, int]]:
+        """What was computed with gradient: (epoch, row), by the draws' epoch."""
+        cycle = self.cycle
+        return sorted({(epoch % cycle if cycle else epoch, row) for epoch, row, grad in self._asked if grad})
 
     def reference_passes(self) -> list[tuple[int, int]]:
         """What was computed without gradient: (epoch, row)."""
@@ -148,34 +152,53 @@ def test_a_longer_run_computes_the_new_epochs_only(tmp_path: Path, data: Path) -
     assert modality.reference_passes() == [(epoch, row) for epoch in (2, 3) for row in range(ROWS)]
 
 
+@pytest.mark.parametrize("cycle", [None, 1, 2])
 @pytest.mark.parametrize(
     ("limits", "epochs"),
     [
-        ({"max_steps": 8}, 2),  # 4 batches an epoch
+        ({"max_steps": 3}, 1),  # 4 batches an epoch
+        ({"max_steps": 8}, 2),
         ({"max_steps": 9}, 3),
         ({"max_steps": 4, "max_epochs": 100}, 1),
         ({"max_steps": 100, "max_epochs": 2}, 2),
-        ({"max_steps": 4, "accumulate_grad_batches": 3}, 2),  # windows of 3 and 1: 2 steps an epoch
+        ({"max_steps": 1, "accumulate_grad_batches": 2}, 1),
+        ({"max_steps": 3, "accumulate_grad_batches": 3}, 2),  # windows of 3 and 1: 2 steps an epoch
         ({"max_steps": 3, "limit_train_batches": 1}, 3),
         ({"max_steps": 3, "limit_train_batches": 0.5}, 2),
+        ({"max_steps": 3, "limit_train_batches": 3, "accumulate_grad_batches": 2}, 2),
+        ({"max_epochs": 2, "limit_train_batches": 2}, 2),
     ],
 )
-def test_as_many_epochs_as_the_limits_allow(tmp_path: Path, data: Path, limits: dict[str, Any], epochs: int) -> None:
-    modality = Drawn()
-    fit(data, tmp_path / "run", modality, cached(tmp_path), **({"max_epochs": -1} | limits))
+def test_it_reads_exactly_what_the_run_trains_on(
+    tmp_path: Path, data: Path, cycle: int | None, limits: dict[str, Any], epochs: int
+) -> None:
+    modality = Drawn(cycle)
+    limits = {"max_epochs": -1} | limits
+    got = fit(data, tmp_path / "run", modality, cached(tmp_path), **limits)
     assert max(epoch for epoch, _, grad in modality._asked if grad) == epochs - 1, "what Lightning trained"
-    assert modality.reference_passes() == [(epoch, row) for epoch in range(epochs) for row in range(ROWS)]
+    assert modality.reference_passes() == modality.trained_on()
+    assert_equal(got, fit(data, tmp_path / "frozen", Drawn(cycle), FrozenReference(), **limits))
+
+
+@pytest.mark.parametrize("cycle", [None, 1])
+def test_a_run_prolonged_within_its_epoch_computes_the_rest(tmp_path: Path, data: Path, cycle: int | None) -> None:
+    short, modality, straight = Drawn(cycle), Drawn(cycle), Drawn(cycle)
+    fit(data, tmp_path / "run", short, cached(tmp_path), max_epochs=-1, max_steps=2)
+    last = sorted(checkpoint_folder(tmp_path / "run").iterdir())[-1]
+    got = fit(data, tmp_path / "long", modality, cached(tmp_path), last, max_epochs=-1, max_steps=6)
+    assert_equal(got, fit(data, tmp_path / "straight", straight, FrozenReference(), max_epochs=-1, max_steps=6))
+    assert modality.reference_passes() == sorted(set(straight.trained_on()) - set(short.trained_on()))
 
 
 def test_it_says_how_often_it_reads(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fit(data, tmp_path / "run", Drawn(), cached(tmp_path))
-    assert "reads the training data 3 times ahead" in capsys.readouterr().out
+    assert "reads 3 epochs of the training data ahead" in capsys.readouterr().out
     fit(data, tmp_path / "one", Drawn(1), cached(tmp_path))
-    assert "times ahead" not in capsys.readouterr().out
+    assert "of the training data ahead" not in capsys.readouterr().out
 
 
 def test_a_run_without_end_and_a_stream_are_refused(tmp_path: Path, data: Path) -> None:
     with pytest.raises(ConfigError, match="how many epochs"):
-        epochs_to_train(Trainer(max_epochs=-1, logger=False, enable_checkpointing=False), 4)
+        fit(data, tmp_path, Drawn(), cached(tmp_path), max_epochs=-1)
     with pytest.raises(ConfigError, match="cannot read a stream ahead"):
         fit(data, tmp_path, Drawn(), cached(tmp_path), data_options={"streaming": True}, max_epochs=-1, max_steps=3)

@@ -37,6 +37,8 @@ class DriftLog(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not hasattr(getattr(trainer, "datamodule", None), "probe_batches"):
             raise ConfigError("DriftLog reads its rows from a PreferenceDataModule.", "Pass one to the trainer.")
+        if stage == "fit":
+            trainer.datamodule.ask_probe(self.batches)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._start:

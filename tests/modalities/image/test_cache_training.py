@@ -1,14 +1,16 @@
 """A run that reads its latents from disk ends with the weights of one that encodes live, bit for bit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 
 from modalign import PreferenceDataModule, PreferenceModule
+from modalign.core.callbacks.drift import DriftLog
 from modalign.core.objectives.base import Objective
 from modalign.core.objectives.pairwise import Dpo
 from modalign.core.objectives.pointwise import Kto
@@ -20,18 +22,28 @@ from tests.modalities.image.tiny import write_pairs
 
 
 def trained(
-    model: Path, root: Path, file: Path, objective: Objective, workers: int = 0, streaming: bool = False, **options: Any
+    model: Path,
+    root: Path,
+    file: Path,
+    objective: Objective,
+    workers: int = 0,
+    streaming: bool = False,
+    steps: int = 5,
+    callbacks: Sequence[Callback] = (),
+    data: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
 ) -> dict[str, torch.Tensor]:
     seed_everything(3, verbose=False)
     modality = Image(str(model), flip=True, caption_dropout=0.3, cache_dtype="float32", **options)
     module = PreferenceModule(
         modality, objective, optimizer=lambda p: torch.optim.Adam(p, lr=1e-3), schedule=Schedule("constant")
     )
-    data = PreferenceDataModule(
-        ImagePairs(), train=str(file), batch_size=3, workers=workers, streaming=streaming, shuffle=not streaming
+    rows = PreferenceDataModule(
+        ImagePairs(), train=str(file), batch_size=3, workers=workers, streaming=streaming, shuffle=not streaming, **data
     )
     trainer = Trainer(
-        max_steps=5,
+        max_steps=steps,
+        callbacks=list(callbacks),
         accelerator="cpu",
         logger=False,
         default_root_dir=root,
@@ -41,8 +53,8 @@ def trained(
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
     )
-    trainer.fit(module, datamodule=data)
-    assert trainer.global_step == 5
+    trainer.fit(module, datamodule=rows)
+    assert trainer.global_step == steps
     return {name: values.clone() for name, values in module.policy.state_dict().items()}
 
 
@@ -76,6 +88,45 @@ def test_cached_media_and_prompts_are_not_encoded_again(
     monkeypatch.setattr(encoded_modality.EncodedModality, "encode_prompt", refuse)
     monkeypatch.setattr(Image, "decode", refuse)
     assert equal(trained(model, tmp_path, file, Dpo(500.0), cache_folder=folder), first)
+
+
+@pytest.mark.parametrize("validation", [True, False])
+def test_a_short_run_encodes_what_it_sees_and_a_longer_one_the_rest(
+    tmp_path: Path, pipeline_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, validation: bool
+) -> None:
+    model, file, folder = pipeline_folder("stable_diffusion"), write_pairs(tmp_path, 40), str(tmp_path / "cache")
+    encoded, original = [0], encoded_modality.EncodedModality.encode_medium
+
+    def count(self: Image, medium: torch.Tensor) -> Any:
+        encoded[0] += 1
+        return original(self, medium)
+
+    held_out = tmp_path / "held_out.jsonl"
+    held_out.write_text("".join(file.read_text().splitlines(keepends=True)[:2]))
+    options = {"validation": str(held_out)} if validation else {}
+    live = trained(model, tmp_path, file, Kto(500.0), steps=9, callbacks=[DriftLog(1)], data=options, cache="off")
+    monkeypatch.setattr(encoded_modality.EncodedModality, "encode_medium", count)
+    run = {"callbacks": [DriftLog(1)], "data": options, "cache_folder": folder}
+    trained(model, tmp_path, file, Kto(500.0), steps=4, **run)
+    short = encoded[0]
+    # 12 rows, each with an image that is another row's, and 3 rows of the probe; one is made twice, for its size.
+    assert 2 * (2 * 12) < short <= 2 * (3 * 12 + 3 * 3) + 1
+    trained(model, tmp_path, file, Kto(500.0), steps=4, **run)
+    assert encoded[0] == short, "something was not encoded ahead"
+    assert equal(trained(model, tmp_path, file, Kto(500.0), steps=9, **run), live)
+    assert short < encoded[0] < 2 * 2 * 40
+
+
+def test_a_probe_that_is_not_cached_is_encoded_live(
+    tmp_path: Path, pipeline_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, file, folder = pipeline_folder("stable_diffusion"), write_pairs(tmp_path, 40), str(tmp_path / "cache")
+    monkeypatch.setattr(PreferenceDataModule, "ask_probe", lambda self, batches: None)
+    live, cached = DriftLog(3), DriftLog(3)
+    trained(model, tmp_path, file, Dpo(500.0), callbacks=[live], cache="off")
+    trained(model, tmp_path, file, Dpo(500.0), callbacks=[cached], cache_folder=folder)
+    assert len(cached.state_dict()["start"]) == 9
+    assert cached.state_dict() == live.state_dict()
 
 
 def test_a_stream_uses_what_is_cached_and_encodes_the_rest(
