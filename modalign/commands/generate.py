@@ -18,24 +18,26 @@ def main(argv: list[str]) -> int:
     options = _parser().parse_args(argv)
     _check(options)
     no_bars_off_terminal()
+    from modalign.commands.generate_identity import rewards_identity
     from modalign.commands.generate_inputs import named_values, read_prompts, rewards
     from modalign.commands.generate_models import open_models
     from modalign.core.generations import ROWS, Generations, Request
 
     quiet_lightning()
     prompts = read_prompts(options.prompts, options.prompt_column, options.limit)
-    sampling, judges = named_values(options.sampling, "--sampling"), rewards(options.rewards)
+    sampling = named_values(options.sampling, "--sampling")
+    judges, described = rewards(options.rewards)
     models = open_models(options)
     models.modality.check_sampling(sampling)
     for judge in judges.values():
         judge.check(models.modality)
-    request = Request(models.modality, prompts, options.n, options.seed, sampling, judges, models.source)
+    source = {**models.source, **rewards_identity(described)}
+    request = Request(models.modality, prompts, options.n, options.seed, sampling, judges, source)
     generations = Generations(options.out, request)
     for policy in models.policies:
         missing = len(generations.missing(policy))
         print(f"{policy}: {len(prompts) - missing} of {len(prompts)} prompts answered, {missing} to go", flush=True)
-    for policy, model in models.load([policy for policy in models.policies if generations.missing(policy)]):
-        generations.add(policy, model)
+    models.each([policy for policy in models.policies if generations.missing(policy)], generations.add)
     for name, means in generations.mean_rewards().items():
         print(f"{name}: " + ", ".join(f"{policy} {mean:.4g}" for policy, mean in means.items()))
     sheet = generations.contact_sheet()

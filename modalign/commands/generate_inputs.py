@@ -45,8 +45,11 @@ def named_values(words: Sequence[str], option: str) -> dict[str, Any]:
     return named
 
 
-def rewards(words: Sequence[str]) -> dict[str, Reward]:
+def rewards(words: Sequence[str]) -> tuple[dict[str, Reward], Any]:
     """Rewards by name, from registered names and YAML files such as `short: {class_path: length, init_args: ...}`.
+
+    Returns:
+        The rewards, and their descriptions with every option.
 
     Raises:
         UserError: There is no such reward, or one cannot be built.
@@ -60,13 +63,12 @@ def rewards(words: Sequence[str]) -> dict[str, Reward]:
         else:
             raise UserError(f"no reward is called {word!r}", did_you_mean(word, registry().names("reward")))
     if not described:
-        return {}
+        return {}, {}
     cure = "A reward with options stands in a YAML file: NAME: {class_path: length, init_args: {target: 8}}."
-    built: dict[str, Reward] = build(dict[str, Reward], described, "--rewards", cure)
-    return built
+    return build(dict[str, Reward], described, "--rewards", cure)
 
 
-def build(kind: Any, described: Mapping[str, Any], option: str, cure: str) -> Any:
+def build(kind: Any, described: Mapping[str, Any], option: str, cure: str) -> tuple[Any, Any]:
     """What class paths and arguments describe, as a config would have it.
 
     Args:
@@ -75,6 +77,9 @@ def build(kind: Any, described: Mapping[str, Any], option: str, cure: str) -> An
         option: Where it was given.
         cure: What to do where it cannot be built.
 
+    Returns:
+        What was built, and its description with every option.
+
     Raises:
         UserError: It cannot be built.
     """
@@ -82,7 +87,8 @@ def build(kind: Any, described: Mapping[str, Any], option: str, cure: str) -> An
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--described", type=kind)
     try:
-        return parser.instantiate(parser.parse_object({"described": described})).described
+        parsed = parser.parse_object({"described": described})
+        return parser.instantiate(parsed).described, parsed.described
     except (ArgumentError, TypeError, ValueError) as error:
         raise UserError(f"{option} cannot be built: {error}", cure) from error
 

@@ -35,7 +35,8 @@ class Request:
         seed: Of the samples; a prompt's do not depend on the other prompts.
         options: For the modality's `sample`.
         rewards: What each response is measured by.
-        source: Which models, as plain values; a folder is only continued by the same.
+        source: Which models and which rewards, with all their options, as plain values; a folder is only continued by
+            the same.
     """
 
     modality: Modality

@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import weakref
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from modalign.cli import main
@@ -131,6 +133,64 @@ def test_another_request_or_a_folder_of_other_things_is_refused(run: Run, drawn:
     assert {path: path.read_bytes() for path in (drawn / "made").rglob("*") if path.is_file()} == before
     ran = run(*command, "--out", "run")
     assert "run exists, and holds no generations" in ran.err
+
+
+def test_other_weights_in_the_same_checkpoint_are_told(run: Run, drawn: Path) -> None:
+    command = ["generate", "run", "--prompts", "prompts.txt", "--out", "made"]
+    assert run(*command).status == 0
+    newest = newest_checkpoint(drawn / "run")
+    assert newest is not None
+    checkpoint = torch.load(newest, weights_only=True)
+    torch.save(checkpoint, newest)
+    assert run(*command).status == 0
+    checkpoint["state_dict"]["policy.head.bias"][0] += 1
+    torch.save(checkpoint, newest)
+    ran = run(*command)
+    assert ran.status == 2
+    assert "weights: 'raw, hash " in ran.err
+
+
+def test_other_options_of_a_modality_or_a_reward_are_told(run: Run, written: Path) -> None:
+    def judged(target: int) -> Any:
+        (written / "short.yaml").write_text(f"short: {{class_path: length, init_args: {{target: {target}}}}}\n")
+        command = ["generate", "--config", "text.yaml", "--prompts", "prompts.jsonl", "--out", "made"]
+        return run(*command, "--sampling", "max_new_tokens=3", "--rewards", "short.yaml")
+
+    def write(max_length: int) -> None:
+        text = {"class_path": "text", "init_args": {"model": "model", "max_length": max_length}}
+        model = {"modality": text, "objective": "dpo"}
+        (written / "text.yaml").write_text(json.dumps({"model": model, "data": {"train": "x"}}))
+
+    write(64)
+    assert judged(3).status == 0
+    assert judged(3).status == 0
+    ran = judged(4)
+    assert ran.status == 2
+    assert "reward short: " in ran.err
+    write(32)
+    ran = judged(3)
+    assert ran.status == 2
+    assert "modality.max_length: 64 there, 32 now" in ran.err
+
+
+def test_one_policy_is_gone_before_the_next_is_loaded(run: Run, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[weakref.ref[torch.nn.Module]] = []
+    load = Drawings.load
+
+    def watched(self: Drawings, model: str | None = None) -> torch.nn.Module:
+        assert all(policy() is None for policy in loaded)
+        policy = load(self, model)
+        loaded.append(weakref.ref(policy))
+        return policy
+
+    monkeypatch.setattr(Drawings, "load", watched)
+    named = yaml.safe_load((drawn / "run.yaml").read_text())
+    named["model"]["modality"] = {"class_path": "tests.drawings.Drawings"}
+    (drawn / "drawn.yaml").write_text(yaml.safe_dump(named))
+    ran = run("generate", "--config", "drawn.yaml", "--model", "other", "--prompts", "prompts.txt", "--out", "made")
+    assert ran.status == 0, ran.err
+    assert len(loaded) == 2
+    assert len(rows(drawn / "made")) == 6
 
 
 def test_text_answers_stand_in_the_rows(run: Run, written: Path) -> None:

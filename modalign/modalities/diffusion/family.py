@@ -1,7 +1,8 @@
 """What differs between families of diffusion models: their parts, latents, conditioning and noise process."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -63,7 +64,6 @@ class DiffusionFamily(ABC):
         """
 
     @classmethod
-    @classmethod
     def encoder_settings(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> Mapping[str, Any]:
         """What decides `encode_clean` and `encode_prompts` beside the content of the parts that they run.
 
@@ -76,6 +76,7 @@ class DiffusionFamily(ABC):
         """
         return {}
 
+    @classmethod
     def takes_guidance(cls, denoiser_config: Mapping[str, Any]) -> bool:
         """Whether the denoiser is told a guidance scale."""
         return False
@@ -104,6 +105,20 @@ class DiffusionFamily(ABC):
             part = getattr(self.pipeline, name, None)
             if part is not None and part.device != device:
                 part.to(device)
+
+    @contextmanager
+    def placed(self, parts: Sequence[str], device: torch.device) -> Iterator[None]:
+        """A context in which some of the frozen parts are on a device; then each goes back to where it was."""
+        there = {name: part for name in parts if (part := getattr(self.pipeline, name, None)) is not None}
+        before = {name: part.device for name, part in there.items()}
+        self.place(parts, device)
+        try:
+            yield
+        finally:
+            for name, home in before.items():
+                self.place((name,), home)
+            if device.type == "cuda" and device not in before.values():
+                torch.cuda.empty_cache()
 
     @abstractmethod
     def make_process(self, scheduler: Any) -> NoiseProcess:

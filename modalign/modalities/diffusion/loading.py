@@ -101,11 +101,30 @@ def check_family_name(name: str | None) -> None:
         registry().entry("family", name)
 
 
+def pipeline_class(source: PipelineSource) -> Any:
+    """The diffusers class that a pipeline was saved as.
+
+    Raises:
+        UserError: diffusers has no such pipeline.
+    """
+    import diffusers
+
+    name = source.index().get("_class_name")
+    found = getattr(diffusers, str(name), None)
+    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
+        raise UserError(
+            f"{source.model!r} is a {name}, which is no pipeline of diffusers {diffusers.__version__}.",
+            "Code of a repository's own is not run; name a pipeline of diffusers' own classes, or install a diffusers "
+            "that has this one.",
+        )
+    return found
+
+
 def family_class(source: PipelineSource, family: str | None = None) -> type[DiffusionFamily]:
     """The family that serves this pipeline's class, or the one that is named.
 
     Raises:
-        UserError: No family serves it, or none is called so.
+        UserError: No family serves it, none is called so, or diffusers has no such pipeline.
     """
     from modalign.plugins.manager import registry
 
@@ -123,6 +142,7 @@ def family_class(source: PipelineSource, family: str | None = None) -> type[Diff
         if pipeline in each.pipelines:
             return each
         served += sorted(each.pipelines)
+    pipeline_class(source)
     raise UserError(
         f"{source.model!r} is a {pipeline}, which no family of models serves; served are {', '.join(sorted(served))}."
         + "".join(f" Set aside: {problem}." for problem in problems),
@@ -136,17 +156,14 @@ def load_family(source: PipelineSource, family: str | None = None, guidance: flo
     Raises:
         UserError: The pipeline cannot be found or loaded, or is of no known family.
     """
-    import diffusers
-
-    chosen, index = family_class(source, family), source.index()
+    chosen, index, built = family_class(source, family), source.index(), pipeline_class(source)
     denoiser_config = source.config(chosen.denoiser_part)
     chosen.check(index, denoiser_config)
-    pipeline_class = getattr(diffusers, index["_class_name"])
     with explained(f"the pipeline {source.model!r}"):
-        pipeline = pipeline_class.from_pretrained(
+        pipeline = built.from_pretrained(
             source.resolved(),
             dtype=_encoder_dtypes(source, index),
-            **dict.fromkeys(_left_out(chosen, index, pipeline_class)),
+            **dict.fromkeys(_left_out(chosen, index, built)),
             # Without it, Stable Diffusion warns of its safety checker, which only pictures shown to people need.
             **({"requires_safety_checker": False} if "requires_safety_checker" in index else {}),
             **source.arguments(),
@@ -200,7 +217,7 @@ def _encoder_dtypes(source: PipelineSource, index: Mapping[str, Any]) -> dict[st
     return {"default": dtype, **({"vae": torch.float32} if keep else {})}
 
 
-def _left_out(family: type[DiffusionFamily], index: Mapping[str, Any], pipeline_class: Any) -> set[str]:
+def _left_out(family: type[DiffusionFamily], index: Mapping[str, Any], built: Any) -> set[str]:
     """The denoiser, parts that the family has no use for, and parts that the pipeline was saved without.
 
     diffusers wants to be told of the last ones too.
@@ -208,4 +225,4 @@ def _left_out(family: type[DiffusionFamily], index: Mapping[str, Any], pipeline_
     needed = {*family.media_parts, *text_part_names(family.text_parts)}
     parts = {name: value for name, value in index.items() if isinstance(value, list)}
     absent = {name for name, value in parts.items() if value[0] is None}
-    return absent | {family.denoiser_part} | (parts.keys() & set(pipeline_class._optional_components) - needed)
+    return absent | {family.denoiser_part} | (parts.keys() & set(built._optional_components) - needed)

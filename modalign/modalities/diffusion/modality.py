@@ -24,6 +24,7 @@ from modalign.modalities.diffusion.loading import (
     check_family_name,
     family_class,
     load_denoiser,
+    pipeline_class,
 )
 from modalign.modalities.diffusion.policy import trainable_policy
 from modalign.modalities.diffusion.second_model import check_second_model
@@ -115,6 +116,7 @@ class DiffusionModality(EncodedModality):
             UserError: An option does not fit the model.
         """
         family = family_class(self.source, self.family_name)
+        pipeline_class(self.source)
         family.check_guidance(self.source.config(family.denoiser_part), self.guidance)
 
     def has_adapter(self, model: nn.Module) -> bool:
@@ -143,11 +145,11 @@ class DiffusionModality(EncodedModality):
                 "versions": [LIKELIHOOD_VERSION, RECORD_VERSION, diffusers.__version__, transformers.__version__],
                 "family": f"{type(family).__module__}.{type(family).__qualname__}",
                 "parts": parts_hash(pipeline, names),
-                "settings": self.settings,
-                "dtypes": [self.source.dtype, self.source.encoder_dtype],
                 "denoiser": plain_config(family.denoiser_config),
                 "encoders": family.encoder_settings(self.source.index(), family.denoiser_config),
                 "media": self.media_settings(),
+                "settings": self.settings,
+                "dtypes": [self.source.dtype, self.source.encoder_dtype],
                 **self.likelihood_options(),
             }
         )

@@ -8,7 +8,8 @@ from torch import nn
 
 from modalign.core.errors import UserError
 from modalign.modalities.diffusion.family import DiffusionFamily
-from modalign.modalities.diffusion.loading import PipelineSource
+from modalign.modalities.diffusion.loading import PipelineSource, pipeline_class
+from modalign.modalities.diffusion.stored_dtypes import weights_dtypes
 from modalign.modalities.explained import explained
 from modalign.modalities.folders import new_folder
 from modalign.modalities.modes import is_peft_model
@@ -23,7 +24,7 @@ def export_pipeline(
     """Write the pipeline that a policy came from, with the policy in place of its denoiser; the policy stays as it is.
 
     All other parts are read again from where they came from, since those in memory may be fewer and in another
-    precision.
+    precision; each is written in the dtype it has there, and the policy in its own.
 
     Args:
         policy: A denoiser, or a peft model around one, which is merged in a copy.
@@ -36,16 +37,20 @@ def export_pipeline(
     Raises:
         UserError: The folder exists or cannot be written, or the other parts cannot be read.
     """
-    import diffusers
-
-    index = source.index()
+    index, built = source.index(), pipeline_class(source)
     denoiser = copy.deepcopy(policy).merge_and_unload() if is_peft_model(policy) else policy
     absent = [name for name, value in index.items() if isinstance(value, list) and value[0] is None]
     with new_folder(folder, overwrite) as target:
         with explained(f"the pipeline {source.model!r}"):
-            pipeline = getattr(diffusers, index["_class_name"]).from_pretrained(
-                source.resolved(), **{**dict.fromkeys(absent), family.denoiser_part: denoiser}, **source.arguments()
-            )
+            given = {**dict.fromkeys(absent), family.denoiser_part: denoiser, **source.arguments()}
+            place = source.resolved()
+            stored = Path(place if Path(place).is_dir() else built.download(place, **given))
+            dtypes = weights_dtypes(stored, source.variant)
+            dtypes.pop(family.denoiser_part, None)
+            pipeline = built.from_pretrained(place, dtype=dtypes, **given)
+            for name, dtype in dtypes.items():
+                if isinstance(part := pipeline.components.get(name), nn.Module):
+                    part.to(dtype)  # transformers keeps some layers in float32 where the dtype is float16
         pipeline.save_pretrained(target)
         (target / "README.md").write_text(card, encoding="utf-8")
 
@@ -66,20 +71,18 @@ def export_lora(
     Raises:
         UserError: The folder exists or cannot be written, or the pipeline's class reads no LoRA files.
     """
-    import diffusers
     from peft import get_peft_model_state_dict
 
-    name = source.index()["_class_name"]
-    pipeline_class = getattr(diffusers, name)
-    if not hasattr(pipeline_class, "save_lora_weights"):
-        raise UserError(f"{name} reads no LoRA files.", "Export with `merge: true`.")
+    built = pipeline_class(source)
+    if not hasattr(built, "save_lora_weights"):
+        raise UserError(f"{built.__name__} reads no LoRA files.", "Export with `merge: true`.")
     weights = {
         key.removeprefix(ADAPTER_PREFIX): value.detach().cpu().contiguous()
         for key, value in get_peft_model_state_dict(policy).items()
     }
     part = family.denoiser_part
     with new_folder(folder, overwrite) as target:
-        pipeline_class.save_lora_weights(
+        built.save_lora_weights(
             target, **{f"{part}_lora_layers": weights, f"{part}_lora_adapter_metadata": _metadata(policy)}
         )
         (target / "README.md").write_text(card, encoding="utf-8")

@@ -61,6 +61,7 @@ class Image(DiffusionModality):
     name: ClassVar[str] = "image"
     media_name: ClassVar[str] = "images"
     units: ClassVar[str] = "images"
+    encodes_in_threads: ClassVar[bool] = True  # Pillow decodes and scales without the GIL
 
     def __init__(
         self,
@@ -207,8 +208,8 @@ class Image(DiffusionModality):
         chosen, family = sampling_options(options), self.family
         if not isinstance(family, ImageFamily):
             raise UserError(f"The family {type(family).__name__} makes no images.", "Name another modality.family.")
-        device = next(model.parameters()).device
-        with self._frozen_parts((*family.media_parts, *family.text_parts), device):
+        device, parts = next(model.parameters()).device, (*family.media_parts, *family.text_parts)
+        with family.placed(parts, device), self._frozen_parts(parts, device):
             return sample_images(family, model, prompts, n, seed, self.geometry, self.resolution, chosen)
 
     def check_sampling(self, options: Mapping[str, Any]) -> None:

@@ -31,8 +31,8 @@ class SamplingOptions:
         guidance_scale: How far to follow the prompt (Ho and Salimans 2022, arXiv 2207.12598); 1 is without guidance,
             None the pipeline's own.
         negative_prompt: What to keep away from.
-        height: In pixels; None for the resolution of training.
-        width: In pixels; None for the resolution of training.
+        height: In pixels; None for the resolution of training, or the next below it that the pipeline makes.
+        width: As the height.
         eta: How much noise DDIM adds (Song et al. 2020, arXiv 2010.02502), from 0 to 1.
         batch_size: How many pictures are made at once.
     """
@@ -96,16 +96,17 @@ def sample_images(
         n: Pictures a prompt.
         seed: Another seed, other pictures.
         geometry: Which sizes the model takes.
-        resolution: Height and width where the options name none.
+        resolution: Of training.
         options: How pictures are drawn.
 
     Raises:
         UserError: An option does not fit the model, or a prompt is no text.
     """
     _check(family, geometry, prompts, n, options)
-    height, width = options.height or resolution, options.width or resolution
-    geometry.check("Sampling: height", height)
-    geometry.check("Sampling: width", width)
+    side = geometry.nearest_sampled(resolution)
+    height, width = options.height or side, options.width or side
+    geometry.check_sampled("Sampling: height", height)
+    geometry.check_sampled("Sampling: width", width)
     pipeline = pipeline_around(family, unwrapped(denoiser))
     arguments = _arguments(family, pipeline, height, width, options)
     jobs = [(prompt, draw) for prompt in prompts for draw in range(n)]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from modalign.cli import main
+from modalign.core.errors import UserError
+from modalign.modalities.image.export import export_lora, export_pipeline
+from modalign.modalities.image.families.stable_diffusion import StableDiffusion
+from modalign.modalities.image.modality import Image
 from tests.modalities.image.tiny import picture
 
 CONFIG = """\
@@ -49,8 +54,8 @@ def write_shard(path: Path) -> Path:
 def check(
     tmp_path: Path, stable_diffusion: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str]]:
-    def check(data: Path, *options: str) -> tuple[int, str]:
-        config = CONFIG.replace("PIPELINE", str(stable_diffusion)).replace("DATA", str(data))
+    def check(data: Path, *options: str, pipeline: Path = stable_diffusion) -> tuple[int, str]:
+        config = CONFIG.replace("PIPELINE", str(pipeline)).replace("DATA", str(data))
         (tmp_path / "run.yaml").write_text(config)
         capsys.readouterr()
         status = main(("check", "--config", "run.yaml", *options))
@@ -98,3 +103,32 @@ def test_a_format_of_text_is_refused(check, tmp_path: Path) -> None:
     assert status == 1
     assert "'trl_preference' reads responses of text, and the modality of the run is 'image'" in out
     assert "data.format: auto" in out
+
+
+def test_a_mistake_that_stands_in_the_way_of_the_data_too_is_told_once(check, tmp_path: Path) -> None:
+    status, out = check(write_shard(tmp_path / "pairs.tar"), "--model.modality.resolution", "15")
+    assert status == 1
+    assert out.count("modality.resolution is 15") == 1
+    assert "1 problem\n" in out
+
+
+@pytest.mark.parametrize("family", [(), ("--model.modality.family", "stable_diffusion")])
+@pytest.mark.parametrize("name", ["FancyPipeline", "UNet2DConditionModel"])
+def test_a_pipeline_that_diffusers_does_not_have(
+    check, tmp_path: Path, stable_diffusion: Path, name: str, family: tuple[str, ...]
+) -> None:
+    copied = Path(shutil.copytree(stable_diffusion, tmp_path / "fancy"))
+    index = json.loads((copied / "model_index.json").read_text())
+    (copied / "model_index.json").write_text(json.dumps({**index, "_class_name": name}))
+    status, out = check(write_shard(tmp_path / "pairs.tar"), *family, pipeline=copied)
+    assert status == 1
+    assert f"fancy' is a {name}, which is no pipeline of diffusers" in out
+    assert "install a diffusers that has this one" in out
+    modality = Image(str(copied), family="stable_diffusion", cache="off")
+    with pytest.raises(UserError, match="no pipeline of diffusers"):
+        _ = modality.family
+    unet = Image(str(stable_diffusion)).load()
+    for write in (export_pipeline, export_lora):
+        with pytest.raises(UserError, match="no pipeline of diffusers"):
+            write(unet, modality.source, StableDiffusion, tmp_path / "out", "card", False)
+    assert not (tmp_path / "out").exists()

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from modalign.core.errors import UserError
 from modalign.core.keys import generator
+from modalign.modalities.diffusion.stored_dtypes import weights_dtypes
 from modalign.modalities.image.modality import Image
 from modalign.modalities.lora import Lora
 from tests.modalities.image.pictures import PIPELINES, disturb
@@ -132,6 +134,33 @@ def test_parts_that_training_has_no_use_for_are_written_too(
     )
     rounded = pipeline.unet.state_dict()["conv_in.weight"].bfloat16().float()
     assert torch.equal(exported.unet.state_dict()["conv_in.weight"], rounded)
+
+
+@pytest.mark.parametrize("variant", [None, "fp16"])
+def test_every_part_keeps_the_dtype_of_its_files(
+    pipeline_folder: Callable[[str], Path], tmp_path: Path, variant: str | None
+) -> None:
+    pipeline = plain(pipeline_folder("stable_diffusion_3"))
+    dtypes = {"vae": torch.bfloat16, "text_encoder": torch.float32, "text_encoder_3": torch.float16}
+    for name in dtypes:
+        getattr(pipeline, name).to(torch.float64)
+    pipeline.save_pretrained(tmp_path / "source")  # what must not be read where there is a variant
+    for name, dtype in dtypes.items():
+        getattr(pipeline, name).to(dtype)
+    pipeline.save_pretrained(tmp_path / "source", variant=variant)
+    modality = Image(str(tmp_path / "source"), variant=variant, dtype="bfloat16")
+    modality.export(modality.load(), tmp_path / "out", "card")
+    assert weights_dtypes(tmp_path / "source", variant) == {
+        **dtypes,
+        "text_encoder_2": torch.float32,
+        "transformer": torch.float32,
+    }
+    for name, dtype in {**dtypes, "text_encoder_2": torch.float32, "transformer": torch.bfloat16}.items():
+        (file,) = (tmp_path / "out" / name).glob("*.safetensors")
+        written = load_file(file)
+        assert {value.dtype for value in written.values()} == {dtype}, name
+        if name != "transformer":
+            assert all(torch.equal(value, getattr(pipeline, name).state_dict()[key]) for key, value in written.items())
 
 
 def test_an_existing_folder_is_replaced_only_on_request(image: MakeImage, tmp_path: Path) -> None:

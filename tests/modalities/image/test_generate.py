@@ -1,6 +1,7 @@
 """Pictures of a run and of `modalign generate`, by a real pipeline: base beside policy, averaged LoRA, resumed."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -111,6 +112,38 @@ def test_the_averaged_adapter_before_and_after_and_by_its_export(finished: Path,
     assert generate("--model", "exported", "--modality", "image", f"resolution={SIDE}", "--out", "folder") == 0
     for one, other in zip(pixels(finished / "folder", "aligned"), aligned, strict=True):
         assert max(abs(a - b) for a, b in zip(one, other, strict=True)) <= 1
+
+
+def test_a_folder_is_not_continued_with_other_options(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "run", "--out", "begun"]) == 0
+    command = ["--model", "begun", "--out", "options", "--modality", "image"]
+    assert generate(*command, f"resolution={SIDE}") == 0
+    rows = finished / "options" / "generations.jsonl"
+    rows.write_text(rows.read_text().splitlines()[0] + "\n")
+    capsys.readouterr()
+    assert generate(*command, "resolution=8", "dtype=float16") == 2
+    said = capsys.readouterr().err
+    assert f"modality.resolution: {SIDE} there, 8 now" in said
+    assert "modality.dtype: 'float32' there, 'float16' now" in said
+    assert len(read_rows(rows)) == 1
+    weights = finished / "begun" / "unet" / "diffusion_pytorch_model.safetensors"
+    os.utime(weights, ns=(0, weights.stat().st_mtime_ns + 1))
+    assert generate(*command, f"resolution={SIDE}") == 2
+    assert "model's files: " in capsys.readouterr().err
+
+
+def test_what_only_the_model_knows_is_told_before_the_first_step(
+    finished: Path, stable_diffusion_3: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = config(stable_diffusion_3)
+    wrong["trainer"]["callbacks"][1]["init_args"]["sampler"]["init_args"]["options"] = {"eta": 0.5}  # type: ignore[index]
+    wrong["trainer"]["default_root_dir"] = "third"  # type: ignore[index]
+    Path("third.yaml").write_text(yaml.safe_dump(wrong))
+    assert main(["fit", "--config", "third.yaml"]) == 1
+    said = capsys.readouterr().err
+    assert "Sampling: eta is 0.5, and FlowMatchEulerDiscreteScheduler has no eta" in said
+    assert "Traceback" not in said
+    assert not list(Path("third").rglob("*.ckpt"))
 
 
 def test_options_of_sampling_are_refused_before_training(

@@ -21,6 +21,7 @@ from modalign.core.objectives.listwise import RankDpo
 from modalign.core.objectives.mapo import MaPo
 from modalign.core.objectives.pairwise import Dpo
 from modalign.core.objectives.pointwise import Kto
+from modalign.core.objectives.prospect import Utility
 from modalign.modalities.diffusion.draws import RowDraws
 from modalign.modalities.diffusion.timesteps import Timesteps
 from modalign.modalities.image.modality import Image
@@ -98,11 +99,13 @@ def our_loss(scene: Scene, objective: Objective) -> Tensor:
     return objective(policy, reference if objective.uses_reference else None, scene.batch).loss(scene.batch)
 
 
-def assert_parity(scene: Scene, objective: Objective, equation: Callable[[Tensor, Tensor], Tensor]) -> None:
+def assert_parity(
+    scene: Scene, objective: Objective, equation: Callable[[Tensor, Tensor], Tensor], v: bool = False
+) -> None:
     """Loss and every parameter's gradient."""
     with torch.no_grad():
-        reference = transcribed_errors(scene, scene.reference)
-    expected = equation(transcribed_errors(scene, scene.policy), reference)
+        reference = transcribed_errors(scene, scene.reference, v)
+    expected = equation(transcribed_errors(scene, scene.policy, v), reference)
     got = our_loss(scene, objective)
     torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-11)
     theirs = gradients(expected, scene.policy)
@@ -120,7 +123,8 @@ def test_errors(stable_diffusion: Path, stable_diffusion_v: Path, kind: str) -> 
     torch.testing.assert_close(-got, transcribed_errors(it, it.policy, v), rtol=1e-10, atol=1e-12)
 
 
-def test_diffusion_dpo_of_salesforce(stable_diffusion: Path) -> None:
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_diffusion_dpo_of_salesforce(stable_diffusion: Path, stable_diffusion_v: Path, kind: str) -> None:
     """`-logsigmoid(-0.5 * beta_dpo * ((e_w - e_l) - (e_w^r - e_l^r))).mean()`, beta_dpo 5,000."""
 
     def code(model: Tensor, ref: Tensor) -> Tensor:
@@ -129,7 +133,9 @@ def test_diffusion_dpo_of_salesforce(stable_diffusion: Path) -> None:
         inside_term = -0.5 * 5000 * ((model_losses_w - model_losses_l) - (ref_losses_w - ref_losses_l))
         return -1 * F.logsigmoid(inside_term).mean()
 
-    assert_parity(scene(stable_diffusion, ["chosen", "rejected"]), Dpo(beta=2500), code)
+    v = kind == "v_prediction"
+    it = scene(stable_diffusion_v if v else stable_diffusion, ["chosen", "rejected"])
+    assert_parity(it, Dpo(beta=2500), code, v)
 
 
 def test_mapo(stable_diffusion: Path) -> None:
@@ -167,9 +173,17 @@ def test_rankdpo(stable_diffusion: Path) -> None:
     assert_parity(it, RankDpo(beta=beta, gain="score"), algorithm)
 
 
+UTILITIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "kahneman_tversky": torch.sigmoid,
+    "loss_averse": lambda gain: -torch.log(1 + torch.exp(-gain)),
+    "risk_seeking": lambda gain: torch.log(1 + torch.exp(gain)),
+}
+
+
+@pytest.mark.parametrize("utility", UTILITIES)
 @pytest.mark.parametrize("gains", [True, False])
-def test_diffusion_kto(stable_diffusion: Path, gains: bool) -> None:
-    """`w (1 - sigmoid(y * beta * (g - z)))`, g = e^r - e, z the batch's mean of g, at least 0, without gradient."""
+def test_diffusion_kto(stable_diffusion: Path, gains: bool, utility: Utility) -> None:
+    """`1 - U(y * beta * (g - z))`, g = e^r - e, z the batch's mean of g, at least 0, without gradient."""
     scores = (1.0, 0.0)
 
     def code(model: Tensor, ref: Tensor) -> Tensor:
@@ -177,13 +191,13 @@ def test_diffusion_kto(stable_diffusion: Path, gains: bool) -> None:
         assert (gain.mean() > 0).item() is gains, "both sides of the clamp must be seen"
         kl = gain.mean().clamp(min=0).detach()
         label_sgn = 2 * torch.tensor(scores, dtype=torch.float64) - 1
-        return (1 - torch.sigmoid(label_sgn * 1000 * (gain - kl))).mean()
+        return (1 - UTILITIES[utility](label_sgn * 1000 * (gain - kl))).mean()
 
     it = scene(stable_diffusion, ["candidate", "candidate"], scores)
     better, worse = sorted((it.policy, it.reference), key=lambda model: transcribed_errors(it, model).mean().item())
     it.policy, it.reference = (better, worse) if gains else (worse, better)
     it.policy.requires_grad_(True)
-    assert_parity(it, Kto(beta=1000, reference_point="batch"), code)
+    assert_parity(it, Kto(beta=1000, utility=utility, reference_point="batch"), code)
 
 
 def test_swapping_the_labels_flips_the_gradient(stable_diffusion: Path) -> None:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,9 @@ def test_half_weights_paint_nearly_the_same(image: MakeImage, name: str) -> None
         ("stable_diffusion", {"guidance_scale": 1.0, "negative_prompt": "dark"}, "without guidance"),
         ("stable_diffusion", {"negative_prompt": 3}, "negative_prompt is 3"),
         ("stable_diffusion", {"eta": 2.0}, "eta is 2.0"),
-        ("stable_diffusion", {"height": 15}, "height is 15.*multiples of 2.*14 or 16"),
+        ("stable_diffusion", {"height": 10}, "height is 10.*multiples of 8.*8 or 16"),
+        ("stable_diffusion_xl", {"width": 20}, "width is 20.*multiples of 8.*16 or 24"),
+        ("stable_diffusion_3", {"width": 18}, "multiples of 4.*16 or 20"),
         ("stable_diffusion", {"n": 0}, "n is 0"),
         ("stable_diffusion_3", {"eta": 0.5}, "has no eta"),
         ("stable_diffusion_3", {"width": 128}, "at most 64"),
@@ -150,6 +153,62 @@ def test_mistakes_are_refused(image: MakeImage, name: str, options: dict[str, An
     modality = image(name)
     with pytest.raises(UserError, match=rf"(?s){message}"):
         modality.sample(modality.load(), ["a cat"], **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "trained", "sampled"),
+    [
+        ("stable_diffusion", 18, 16),
+        ("stable_diffusion", 6, 8),
+        ("stable_diffusion_xl", 18, 16),
+        ("stable_diffusion_3", 20, 20),
+        ("flux", 20, 20),
+        ("stable_diffusion_pixels", 10, 10),
+    ],
+)
+def test_without_a_size_the_pipeline_is_asked_for_one_it_makes(
+    image: MakeImage, name: str, trained: int, sampled: int
+) -> None:
+    modality = image(name, resolution=trained)
+    policy = modality.load()
+    assert modality.sample(policy, ["a cat"], steps=1)[0][0].size == (sampled, sampled)
+
+
+def test_frozen_parts_go_back_to_where_they_were(image: MakeImage, monkeypatch: pytest.MonkeyPatch) -> None:
+    modality = image()
+    placed: list[tuple[Any, torch.device]] = []
+    monkeypatch.setattr(modality.family, "place", lambda parts, device: placed.append((tuple(parts), device)))
+    modality.sample(modality.load(), ["a cat"], steps=1)
+    here = torch.device("cpu")
+    assert placed[0] == (("vae", "text_encoder"), here)
+    assert placed[-2:] == [(("vae",), here), (("text_encoder",), here)]
+
+
+class Part:
+    """What knows its device and can be moved."""
+
+    def __init__(self, device: str) -> None:
+        self.device = torch.device(device)
+
+    def to(self, device: torch.device) -> None:
+        self.device = device
+
+
+def test_each_part_has_a_place_of_its_own_also_after_an_error(image: MakeImage) -> None:
+    family = image().family
+    family.pipeline = SimpleNamespace(vae=Part("cpu"), text_encoder=Part("cuda:1"), other=Part("cpu"))
+    pipeline = family.pipeline
+    during: list[str] = []
+
+    def fails() -> None:
+        with family.placed(("vae", "text_encoder", "missing"), torch.device("cuda:0")):
+            during.extend(str(part.device) for part in vars(pipeline).values())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
+    assert during == ["cuda:0", "cuda:0", "cpu"]
+    assert [str(part.device) for part in (pipeline.vae, pipeline.text_encoder)] == ["cpu", "cuda:1"]
 
 
 def test_prompts_are_texts(image: MakeImage) -> None:

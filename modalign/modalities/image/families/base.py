@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import lcm
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +22,7 @@ class Geometry:
         multiple: What height and width in pixels must be multiples of.
         resolution: The height and width that the denoiser was made for; None where it does not say.
         largest: The largest height and width that the denoiser has positions for; None for no limit.
+        sampled_multiple: What height and width must be multiples of for the pipeline to make such a picture.
     """
 
     channels: int
@@ -28,6 +30,7 @@ class Geometry:
     multiple: int
     resolution: int | None
     largest: int | None = None
+    sampled_multiple: int = 1
 
     def latents(self, height: int, width: int) -> int:
         """How many numbers a latent has."""
@@ -39,11 +42,26 @@ class Geometry:
         Raises:
             ConfigError: Naming the option.
         """
-        if size < 1 or size % self.multiple:
-            lower = max(size // self.multiple, 1) * self.multiple
+        self._check(option, size, self.multiple, "this model")
+
+    def check_sampled(self, option: str, size: int) -> None:
+        """Refuse a height or width in pixels that the pipeline does not make.
+
+        Raises:
+            ConfigError: Naming the option.
+        """
+        self._check(option, size, self.sampled_multiple, "this model's pipeline")
+
+    def nearest_sampled(self, size: int) -> int:
+        """The largest height or width up to `size` that the pipeline makes; its smallest where that is larger."""
+        return max(size // self.sampled_multiple, 1) * self.sampled_multiple
+
+    def _check(self, option: str, size: int, multiple: int, taker: str) -> None:
+        if size < 1 or size % multiple:
+            lower = max(size // multiple, 1) * multiple
             raise ConfigError(
-                f"{option} is {size}, and this model takes multiples of {self.multiple}.",
-                f"Give {lower} or {lower + self.multiple}.",
+                f"{option} is {size}, and {taker} takes multiples of {multiple}.",
+                f"Give {lower} or {lower + multiple}.",
             )
         if self.largest is not None and size > self.largest:
             raise ConfigError(
@@ -58,10 +76,13 @@ class ImageFamily(DiffusionFamily):
 
     Attributes:
         patch: How many latent positions, in height and in width, the denoiser reads as one.
+        pipeline_multiple: What the pipeline's call wants height and width in pixels to be multiples of, whatever its
+            VAE.
         optional_parts: Text encoders and VAE that a pipeline of this family may lack.
     """
 
     patch: ClassVar[int] = 1
+    pipeline_multiple: ClassVar[int] = 1
     optional_parts: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
@@ -94,12 +115,14 @@ class ImageFamily(DiffusionFamily):
                 f"The denoiser takes {channels} channels, and {what} {made}.", "Name a complete text-to-image pipeline."
             )
         size, positions = cls.sample_size(denoiser_config), denoiser_config.get("pos_embed_max_size")
+        multiple = factor * cls.patch
         return Geometry(
             channels,
             factor,
-            multiple=factor * cls.patch,
+            multiple,
             resolution=None if size is None else size * factor,
-            largest=None if positions is None else positions * factor * cls.patch,
+            largest=None if positions is None else positions * multiple,
+            sampled_multiple=multiple if vae_config is None else lcm(multiple, cls.pipeline_multiple),
         )
 
     @classmethod

@@ -16,6 +16,7 @@ class StableDiffusion(ImageFamily):
     """`StableDiffusionPipeline`: one text encoder, cross-attention; without a VAE its UNet denoises pixels."""
 
     pipelines: ClassVar[frozenset[str]] = frozenset({"StableDiffusionPipeline"})
+    pipeline_multiple: ClassVar[int] = 8
     optional_parts: ClassVar[frozenset[str]] = frozenset({"vae"})
 
     @classmethod

@@ -19,6 +19,7 @@ class StableDiffusionXl(ImageFamily):
     """`StableDiffusionXLPipeline` (Podell et al. 2023, arXiv 2307.01952)."""
 
     pipelines: ClassVar[frozenset[str]] = frozenset({"StableDiffusionXLPipeline"})
+    pipeline_multiple: ClassVar[int] = 8
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2")
 
     def __init__(self, pipeline: Any, denoiser_config: Mapping[str, Any], guidance: float | None = None) -> None:
@@ -38,13 +39,13 @@ class StableDiffusionXl(ImageFamily):
         super().check(index, denoiser_config)
         check_unet(index, denoiser_config, addition="text_time")
 
-    def make_process(self, scheduler: Any) -> NoiseProcess:
     @classmethod
     def encoder_settings(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> Mapping[str, Any]:
         """See `DiffusionFamily.encoder_settings`."""
         # Where model_index.json is silent, the pipeline's own default holds.
         return {_FORCE_ZEROS: bool(index.get(_FORCE_ZEROS, True))}
 
+    def make_process(self, scheduler: Any) -> NoiseProcess:
         """See `DiffusionFamily.make_process`."""
         return scheduler_process(scheduler)
 
