@@ -127,7 +127,7 @@ def test_a_stale_cache_is_computed_anew(tmp_path: Path, policy: torch.nn.Module)
 def test_a_row_that_was_not_cached(tmp_path: Path, policy: torch.nn.Module) -> None:
     modality = Letters()
     cached = prepared(CachedReference(str(tmp_path / "c.sqlite")), modality, policy)
-    with pytest.raises(UserError, match=r"2 of 2[\s\S]*machines has its own[\s\S]*set model.reference.path[\s\S]*share"):
+    with pytest.raises(UserError, match=r"2 of 2[\s\S]*has its own[\s\S]*set model.reference.path[\s\S]*share"):
         cached.likelihood(modality, policy, batches(modality, [("z", "new", "row")])[0], Needs())
 
 
