@@ -68,7 +68,8 @@ class DiffusionFamily(ABC):
         """What decides `encode_clean` and `encode_prompts` beside the content of the parts that they run.
 
         Part of the keys of cached latents, prompt encodings and reference likelihoods: whatever those methods read of
-        the pipeline's or the denoiser's configuration has to be here, as plain values. No weights are read for it.
+        the pipeline's or the denoiser's configuration has to be here, as plain values, and a number to be raised when
+        their code changes what they return. No weights are read for it.
 
         Args:
             index: The content of model_index.json.
