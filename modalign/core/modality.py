@@ -27,6 +27,7 @@ class Modality(ABC):
         units: What sizes count, for the logs.
         has_lengths: Whether sizes differ and cells can be cut, so that lengths are worth a log.
         supports_adapters: Whether `adapter_off` works for policies that carry an adapter.
+        encodes_in_threads: Whether several threads may call `encode` at once, and gain by it.
         reads: Modalities whose data formats it takes too, beside those of its own name: `text`, where responses are
             strings.
     """
@@ -37,6 +38,7 @@ class Modality(ABC):
     units: ClassVar[str] = "tokens"
     has_lengths: ClassVar[bool] = True
     supports_adapters: ClassVar[bool] = False
+    encodes_in_threads: ClassVar[bool] = False
     reads: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod

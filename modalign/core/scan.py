@@ -2,12 +2,14 @@
 
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from modalign.core.ahead import computed_ahead, cores
 from modalign.core.batch import MISMATCHED, Comparison, Example
 from modalign.core.content import content_hash
 from modalign.core.data_report import DataReport, LeftOut, SourceReport
@@ -15,6 +17,7 @@ from modalign.core.errors import ConfigError, RowError
 from modalign.core.extra_cells import Answered, LatestOther, Place, add_cells
 from modalign.core.format import Format
 from modalign.core.modality import Modality
+from modalign.core.parsed_row import ParsedRow, PendingExample
 from modalign.core.parsing import parse_row
 from modalign.core.sources import RowSource
 
@@ -94,50 +97,72 @@ class Scan:
             self.report.sources.append(report)
             if MISMATCHED in self._extra_roles and count:
                 self._others = self._last_prompts(number, count)
-            for index in _tracked(range(count), source.name):
+            rows = self._encoded(number, _tracked(range(count), source.name))
+            for index, row in enumerate(rows):
                 try:
-                    self._look_at(number, index, report)
+                    self._count(row, (number, index), report)
                 except Exception as error:
                     error.add_note(f"at {source.name}, row {source.place(index)[1]}")
                     raise
 
-    def _look_at(self, number: int, index: int, report: SourceReport) -> None:
-        source = self._sources[number]
-        format = self._formats[number]
-        name, row = source.place(index)
-        comparisons: Sequence[Comparison] = ()
-        by_option: Mapping[str, int] = {}
-        try:
-            content = source[index]
-            comparisons, by_option = parse_row(content, format, (name, row)), format.left_out(content)
-        except RowError as error:
-            unusable = [LeftOut.of(error, name, row)]
-        else:
-            unusable = [LeftOut.of(error, name, row) for error in self._keep_usable(comparisons, number, index, report)]
-        self.errors += unusable
-        report.count_row(name, row, max(0, len(comparisons) - len(unusable)), unusable, by_option)
+    def _encoded(self, number: int, indices: Iterable[int]) -> Iterator[ParsedRow]:
+        """A source's rows in their order, encoded; a few of them ahead by threads where the modality allows it."""
+        rows = self._parsed(number, indices)
+        if self._modality.encodes_in_threads:
+            return computed_ahead((row.encode for row in rows), cores())
+        return (row.encode() for row in rows)
 
-    def _keep_usable(
-        self, comparisons: Iterable[Comparison], number: int, index: int, report: SourceReport
-    ) -> Iterator[RowError]:
-        for part, comparison in enumerate(comparisons):
+    def _parsed(self, number: int, indices: Iterable[int]) -> Iterator[ParsedRow]:
+        source, format, others = self._sources[number], self._formats[number], copy(self._others)
+        for index in indices:
+            row = ParsedRow()
             try:
-                example = self._keep(comparison, (number, index, part))
+                content = source[index]
+                comparisons = parse_row(content, format, source.place(index))
+                row.by_option = format.left_out(content)
+            except Exception as error:  # told when all rows before have been
+                row.error = error
+                comparisons = []
+            for part, comparison in enumerate(comparisons):
+                prompt = prompt_key(comparison)
+                mismatched = others.find(prompt) if MISMATCHED in self._extra_roles else None
+                row.comparisons.append(PendingExample(comparison, prompt, mismatched, self._encode))
+                others.add(Answered(prompt, (number, index, part), comparison.candidates[0].response))
+            yield row
+
+    def _encode(self, comparison: Comparison, mismatched: Answered | None) -> Example:
+        response = mismatched.response if mismatched else None
+        example = self._modality.encode(add_cells(comparison, self._extra_roles, self._modality, response))
+        return replace(example, cells=())  # large, and waiting rows are many
+
+    def _count(self, row: ParsedRow, place: tuple[int, int], report: SourceReport) -> None:
+        name, number = self._sources[place[0]].place(place[1])
+        if isinstance(row.error, RowError):
+            unusable = [LeftOut.of(row.error, name, number)]
+        elif row.error is not None:
+            raise row.error
+        else:
+            unusable = [LeftOut.of(error, name, number) for error in self._keep_usable(row, place, report)]
+        self.errors += unusable
+        report.count_row(name, number, max(0, len(row.comparisons) - len(unusable)), unusable, row.by_option)
+
+    def _keep_usable(self, row: ParsedRow, place: tuple[int, int], report: SourceReport) -> Iterator[RowError]:
+        for part, encoding in enumerate(row.comparisons):
+            try:
+                example = self._keep(encoding, (*place, part))
             except RowError as error:
                 yield error
             else:
                 self.report.count_example(report, example)
 
-    def _keep(self, comparison: Comparison, place: Place) -> Example:
-        prompt = prompt_key(comparison)
-        mismatched = self._others.find(prompt) if MISMATCHED in self._extra_roles else None
-        response = mismatched.response if mismatched else None
-        example = self._modality.encode(add_cells(comparison, self._extra_roles, self._modality, response))
+    def _keep(self, encoding: PendingExample, place: Place) -> Example:
+        mismatched = self._others.find(encoding.prompt) if MISMATCHED in self._extra_roles else None
+        example = encoding.with_mismatched(mismatched)
         if mismatched:
             self.mismatched.append(mismatched.place)
-            self._others.add(Answered(prompt, place, comparison.candidates[0].response))
+            self._others.add(Answered(encoding.prompt, place, encoding.comparison.candidates[0].response))
         self.places.append(place)
-        self.prompts.append(prompt)
+        self.prompts.append(encoding.prompt)
         return example
 
     def _last_prompts(self, number: int, count: int) -> LatestOther:

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, ClassVar
 
 import torch
@@ -27,6 +28,9 @@ from modalign.modalities.diffusion.frozen_outputs import (
 )
 from modalign.modalities.diffusion.loading import PipelineSource, family_class, load_family
 from modalign.modalities.diffusion.preparation import Preparation, wait_for_ranks
+
+_OPENING = Lock()
+"""Held while a cache is opened, so that several threads do not load the encoders to identify them."""
 
 
 class EncodedModality(Modality):
@@ -62,7 +66,7 @@ class EncodedModality(Modality):
         self._outputs = outputs
         self._family: DiffusionFamily | None = None
         self._cache: FrozenCache | None = None
-        self._lacks: bool | None = None
+        self._looked = self._lacks = False
 
     @property
     def family(self) -> DiffusionFamily:
@@ -133,15 +137,19 @@ class EncodedModality(Modality):
             UserError: The encoders cannot be found.
         """
         if self._cache is None and self._outputs is not None and self.cache_mode == "disk":
-            self._cache = open_cache(
-                self._outputs,
-                self.source,
-                family_class(self.source, self.family_name),
-                lambda: self.family,
-                self.media_settings(),
-                self.flip,
-            )
+            with _OPENING:
+                self._cache = self._cache or self._open_cache(self._outputs)
         return self._cache
+
+    def _open_cache(self, outputs: CacheOptions) -> FrozenCache:
+        return open_cache(
+            outputs,
+            self.source,
+            family_class(self.source, self.family_name),
+            lambda: self.family,
+            self.media_settings(),
+            self.flip,
+        )
 
     def encode(self, comparison: Comparison) -> Example:
         """See `Modality.encode`; a medium whose latents are in the cache is not decoded."""
@@ -152,7 +160,10 @@ class EncodedModality(Modality):
         prompt, key, cache = self.cell_prompt(comparison, candidate), self.medium_key(candidate.response), self.cache
         kept = cache is not None and cache.has_medium(key)
         if cache is not None:
-            self._lacks = bool(self._lacks) or not cache.complete(key, prompt)
+            # Each flag only ever rises here, so that threads cannot undo each other's.
+            self._looked = True
+            if not cache.complete(key, prompt):
+                self._lacks = True
         if kept:
             return DiffusionCell(key, prompt)
         media, numbers = self.decode(candidate.response)
@@ -173,7 +184,7 @@ class EncodedModality(Modality):
         """
         if self.cache is None:
             return False
-        if self._lacks is False:  # everything that was encoded so far was there
+        if self._looked and not self._lacks:  # everything that was encoded so far was there
             rank_zero_only(print)(f"cache: everything is there, in {self.cache.folder}")
             if not only_tell:
                 wait_for_ranks(device)
@@ -185,7 +196,7 @@ class EncodedModality(Modality):
             preparation.run()
             wait_for_ranks(device)
             preparation.check_complete()
-            self._lacks = None
+            self._looked = self._lacks = False
         return True
 
     def encode_medium(self, medium: Tensor) -> Record:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from modalign.core.ahead import computed_ahead, progress
 from modalign.core.batch import Comparison
 from modalign.core.errors import UserError
-from modalign.modalities.diffusion.ahead import computed_ahead, progress
 from modalign.modalities.diffusion.frozen_cache import FrozenCache, prompt_key
 from modalign.modalities.diffusion.frozen_outputs import Record
 from modalign.modalities.diffusion.shards import KEY_BYTES, record_bytes

@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ class TensorStore:
         self._keys: Keys = np.empty(0, dtype=f"S{KEY_BYTES}")
         self._places = np.empty((0, 2), dtype=np.int32)
         self._seen = -1
+        self._lock = Lock()  # several threads may look a key up
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder}
@@ -118,7 +120,8 @@ class TensorStore:
     def _find(self, key: str) -> tuple[int, int] | None:
         """The number of its shard and its row there; looks at the folder again where it has changed."""
         wanted = np.array(bytes.fromhex(key), dtype=self._keys.dtype)
-        return self._place(wanted) or (self._place(wanted) if self._refresh() else None)
+        with self._lock:
+            return self._place(wanted) or (self._place(wanted) if self._refresh() else None)
 
     def _place(self, wanted: Keys) -> tuple[int, int] | None:
         place = int(np.searchsorted(self._keys, wanted))

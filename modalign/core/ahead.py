@@ -1,5 +1,6 @@
 """Work done ahead by threads, and its progress on a terminal."""
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,12 @@ def computed_ahead(calls: Iterable[Callable[[], T]], threads: int = THREADS) -> 
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def cores(most: int = 16) -> int:
+    """How many threads can compute at once, on what this process may use of the machine."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, most)
 
 
 @contextmanager
