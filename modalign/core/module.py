@@ -79,7 +79,7 @@ class PreferenceModule(LightningModule):
 
     def _prepare_data(self) -> None:
         data = getattr(self.trainer, "datamodule", None)
-        if data is not None:
+        if data is not None and hasattr(data, "readable"):  # another data module's comparisons are not known, and encoded live
             comparisons = data.readable(self._run_length(), self.trainer.world_size)
             self.modality.prepare(comparisons, self.trainer.strategy.root_device)
             self.trainer.strategy.barrier("data")
