@@ -79,7 +79,8 @@ class PreferenceModule(LightningModule):
 
     def _prepare_data(self) -> None:
         data = getattr(self.trainer, "datamodule", None)
-        if data is not None and hasattr(data, "readable"):  # another data module's comparisons are not known, and encoded live
+        # Of another data module's comparisons nothing is known; they are encoded live.
+        if data is not None and hasattr(data, "readable"):
             comparisons = data.readable(self._run_length(), self.trainer.world_size)
             self.modality.prepare(comparisons, self.trainer.strategy.root_device)
             self.trainer.strategy.barrier("data")

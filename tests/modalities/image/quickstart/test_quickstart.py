@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from modalign.cli import main
+from modalign.modalities.quickstart.stages import one_thread
 
 TRAINED = (
     "SFT on the chosen",
@@ -111,7 +112,9 @@ def test_fit_with_the_written_config_gives_the_same_model(run: Path, monkeypatch
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
     again = run.parent / "again"
     config = run / "seed-7" / "dpo" / "config.yaml"
-    assert main(["fit", "--config", str(config), "--trainer.default_root_dir", str(again)]) == 0
+    # The quickstart's processes compute with one thread each; another number rounds otherwise.
+    with one_thread():
+        assert main(["fit", "--config", str(config), "--trainer.default_root_dir", str(again)]) == 0
     folders = (run / "seed-7" / "aligned" / "dpo", again / "export", run / "seed-7" / "start")
     first, second, start = (load_file(each / "unet" / "diffusion_pytorch_model.safetensors") for each in folders)
     assert first.keys() == second.keys()
