@@ -33,6 +33,12 @@ def counted(monkeypatch: pytest.MonkeyPatch, then: Callable[[int], None] = lambd
     return made
 
 
+def prepare(modality: Any, rows: list[Comparison]) -> None:
+    """What a forked builder runs: torch's threads do not survive a fork, and waiting for them has no end."""
+    torch.set_num_threads(1)
+    modality.prepare(rows, CPU)
+
+
 def killed_after(count: int) -> Callable[[int], None]:
     return lambda made: os.kill(os.getpid(), signal.SIGKILL) if made == count else None
 
@@ -52,7 +58,7 @@ def test_a_killed_builder_goes_on_where_it_stood(
     monkeypatch.setattr(shards, "SECONDS_BETWEEN_SHARDS", -1.0)  # a shard a picture
     with monkeypatch.context() as patched:
         counted(patched, killed_after(6))  # the first tells the size
-        victim = FORK.Process(target=cached(model, tmp_path).prepare, args=(rows, CPU))
+        victim = FORK.Process(target=prepare, args=(cached(model, tmp_path), rows))
         victim.start()
         victim.join(120)
     assert victim.exitcode == -signal.SIGKILL
@@ -68,9 +74,7 @@ def test_two_builders_at_once(
 ) -> None:
     model, rows = pipeline_folder("stable_diffusion"), comparisons(tmp_path, 10)
     monkeypatch.setattr(shards, "SECONDS_BETWEEN_SHARDS", -1.0)
-    both = [
-        FORK.Process(target=cached(model, tmp_path).prepare, args=(part, CPU)) for part in (rows[:7], list(rows[3:]))
-    ]
+    both = [FORK.Process(target=prepare, args=(cached(model, tmp_path), part)) for part in (rows[:7], rows[3:])]
     for builder in both:
         builder.start()
     for builder in both:
@@ -90,7 +94,7 @@ def rank_prepares(rank: int, meeting: Path, model: Path, folder: Path, rows: lis
     """One of two processes of a run."""
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     try:
-        cached(model, folder).prepare(rows, CPU)
+        prepare(cached(model, folder), rows)
         outcome.put("done")
     except UserError as error:
         outcome.put(str(error))
