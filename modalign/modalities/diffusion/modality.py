@@ -1,16 +1,15 @@
 """What all modalities of diffusion models share: loading a denoiser, and its likelihood of latents."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import nn
 
 from modalign.core.batch import EVALUATION, Example, Likelihood, PreferenceBatch
 from modalign.core.content import content_hash
-from modalign.core.errors import ConfigError, UserError, did_you_mean
+from modalign.core.errors import ConfigError, did_you_mean
 from modalign.core.keys import run_seed
 from modalign.core.objectives.base import Needs, Objective
 from modalign.modalities.diffusion.cells import PLAIN, RowChoices, drawn_cells
@@ -30,11 +29,11 @@ from modalign.modalities.diffusion.policy import trainable_policy
 from modalign.modalities.diffusion.second_model import check_second_model
 from modalign.modalities.diffusion.strength import strength_notes
 from modalign.modalities.diffusion.timesteps import Timesteps
-from modalign.modalities.lora import Lora, without_adapter
-from modalign.modalities.modes import is_peft_model
+from modalign.modalities.lora import Lora
+from modalign.modalities.lora_modality import LoraModality
 
 
-class DiffusionModality(EncodedModality):
+class DiffusionModality(LoraModality, EncodedModality):
     """A pipeline's denoiser as the policy, the rest of the pipeline frozen.
 
     Args:
@@ -54,8 +53,6 @@ class DiffusionModality(EncodedModality):
     Raises:
         UserError: There is no such family, or an option is out of range.
     """
-
-    supports_adapters: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -118,20 +115,6 @@ class DiffusionModality(EncodedModality):
         family = family_class(self.source, self.family_name)
         pipeline_class(self.source)
         family.check_guidance(self.source.config(family.denoiser_part), self.guidance)
-
-    def has_adapter(self, model: nn.Module) -> bool:
-        """See `Modality.has_adapter`: LoRA starts as a change of zero, so without it the model is as it was loaded."""
-        return is_peft_model(model)
-
-    def adapter_off(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """See `Modality.adapter_off`.
-
-        Raises:
-            UserError: The model has no adapter.
-        """
-        if not self.has_adapter(model):
-            raise UserError("The policy has no adapter to switch off.", "Set modality.lora, or another reference.")
-        return without_adapter(model)
 
     def fingerprint(self) -> str:
         """See `Modality.fingerprint`: all that changes an error, beside the policy's weights and the rows' content."""

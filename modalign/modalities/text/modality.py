@@ -1,7 +1,6 @@
 """The text modality: causal language models that read and write text or chats."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +11,10 @@ from torch import nn
 
 from modalign.core.batch import Comparison, Example, Likelihood, PreferenceBatch
 from modalign.core.errors import ConfigError, UserError, did_you_mean
-from modalign.core.modality import Modality
 from modalign.core.objectives.base import Needs
-from modalign.modalities.lora import Lora, without_adapter
-from modalign.modalities.modes import is_peft_model, unwrapped
+from modalign.modalities.lora import Lora
+from modalign.modalities.lora_modality import LoraModality
+from modalign.modalities.modes import unwrapped
 from modalign.modalities.text.chat import is_chat, read_chat_template
 from modalign.modalities.text.collation import LAYOUTS, Layout, collate
 from modalign.modalities.text.encoding import TextCell, TextEncoder
@@ -39,7 +38,7 @@ from modalign.modalities.text.truncation import Limits, Truncation
 Scalar = str | int | float | bool | None
 
 
-class Text(Modality):
+class Text(LoraModality):
     """Causal language models; prompts and responses are strings, or lists of chat messages.
 
     Args:
@@ -71,7 +70,6 @@ class Text(Modality):
     """
 
     name: ClassVar[str] = "text"
-    supports_adapters: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -194,20 +192,6 @@ class Text(Modality):
         if needs.token_logps:
             likelihood.token_logps, likelihood.token_mask = token_grid(logps, batch)
         return likelihood
-
-    def has_adapter(self, model: nn.Module) -> bool:
-        """See `Modality.has_adapter`: LoRA starts as a change of zero, so without it the model is as it was loaded."""
-        return is_peft_model(model)
-
-    def adapter_off(self, model: nn.Module) -> AbstractContextManager[Any]:
-        """See `Modality.adapter_off`.
-
-        Raises:
-            UserError: The model has no adapter.
-        """
-        if not self.has_adapter(model):
-            raise UserError("The policy has no adapter to switch off.", "Set modality.lora, or another reference.")
-        return without_adapter(model)
 
     def fingerprint(self) -> str:
         """See `Modality.fingerprint`: everything that decides which tokens are scored and how they are computed."""
