@@ -80,8 +80,10 @@ def test_flow_dpo(stable_diffusion_3: Path, derived: bool) -> None:
     trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     wanted = torch.autograd.grad(expected, trained, allow_unused=True)
     found = torch.autograd.grad(got, trained, allow_unused=True)
-    assert max(gradient.abs().max() for gradient in wanted if gradient is not None) > 1e-6
+    largest = max(gradient.abs().max().item() for gradient in wanted if gradient is not None)
+    assert largest > 0.1
     for one, other in zip(found, wanted, strict=True):
         assert (one is None) == (other is None)
         if one is not None:
-            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-8)
+            # The transformer embeds a float32 time, which rounds by how its rows are batched.
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7 * largest)
