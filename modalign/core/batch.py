@@ -30,6 +30,17 @@ EVALUATION = -1
 MISMATCHED = "mismatched"
 """Another row's response under this row's prompt: KTO's estimate of its reference point."""
 
+OTHER_CHOSEN = "other_chosen"
+"""The response that is right for the other image, under this row's own."""
+
+OTHER_IMAGE = "other_image"
+OTHER_PROMPT = "other_prompt"
+
+
+def under(role: str, context: str) -> str:
+    """The role of a cell with the response of another cell in a context of its own: `chosen@other_image`."""
+    return f"{role}@{context}"
+
 
 @dataclass(frozen=True)
 class Candidate:

@@ -14,6 +14,7 @@ def modalign_register_commands(register: Register) -> None:
     register("cache", "modalign.commands.cache:main", summary="Encode a config's images and prompts ahead, once.")
     register("export", "modalign.commands.export:main", summary="Turn a checkpoint into an ordinary model folder.")
     register("generate", "modalign.commands.generate:main", summary="Answer prompts before and after, side by side.")
+    register("eval", "modalign.commands.evaluate:main", summary="Measure a model on a task's local files.")
     register("recipes", "modalign.commands.recipes:main", summary="List, show and copy ready configs.")
     register("plugins", "modalign.commands.plugins:main", summary="Show what is registered, by whom, and what failed.")
     register("doctor", "modalign.commands.doctor:main", summary="Check versions, devices and known mismatches.")

@@ -74,5 +74,16 @@ def modalign_register_families(register: Register) -> None:
 
 
 @hookspec
+def modalign_register_image_variants(register: Register) -> None:
+    """Add other images to judge a response under: subclasses of
+    `modalign.modalities.vision_language.variants.base.ImageVariant`."""
+
+
+@hookspec
+def modalign_register_tasks(register: Register) -> None:
+    """Add evaluation tasks for `modalign eval`: subclasses of `modalign.core.task.Task`."""
+
+
+@hookspec
 def modalign_register_commands(register: Register) -> None:
     """Add commands beside `fit`: functions `(argv: list[str]) -> int | None` that parse their own arguments."""

@@ -36,6 +36,12 @@ KINDS = {
         Kind("sampler", "modalign_register_samplers", "modalign.core.sampler:Sampler"),
         Kind("format", "modalign_register_formats", "modalign.core.format:Format"),
         Kind("family", "modalign_register_families", "modalign.modalities.diffusion.family:DiffusionFamily"),
+        Kind(
+            "image_variant",
+            "modalign_register_image_variants",
+            "modalign.modalities.vision_language.variants.base:ImageVariant",
+        ),
+        Kind("task", "modalign_register_tasks", "modalign.core.task:Task"),
         Kind("command", "modalign_register_commands"),
     )
 }

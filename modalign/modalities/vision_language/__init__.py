@@ -1,0 +1,1 @@
+"""Vision-language models: responses to prompts that hold images."""
