@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from importlib import metadata
 
-_IMPORT_NAMES = {"open_clip": "open-clip-torch", "PIL": "pillow", "sklearn": "scikit-learn"}
+_IMPORT_NAMES = {"open_clip": "open-clip-torch", "PIL": "pillow", "sklearn": "scikit-learn", "faiss": "faiss-cpu"}
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+).*extra == [\"'](?P<extra>[^\"']+)[\"']")
 
 
