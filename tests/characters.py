@@ -33,7 +33,7 @@ class Characters(Modality):
         truncated = len(plain(comparison.prompt)) > self.max_prompt
         return Example(comparison, tuple(cells), tuple(len(response) for _, response in cells), truncated)
 
-    def extra_candidate(self, comparison: Comparison, role: str) -> Candidate:
+    def extra_candidate(self, comparison: Comparison, role: str, other: Comparison | None) -> Candidate:
         return Candidate(plain(comparison.candidate(CHOSEN).response).upper(), role)
 
     def load(self, model: str | None = None) -> nn.Module:

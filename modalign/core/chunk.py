@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
-from modalign.core.batch import MISMATCHED, Comparison, Example, PreferenceBatch
+from modalign.core.batch import Comparison, Example, PreferenceBatch
 from modalign.core.data_report import DataReport, LeftOut
 from modalign.core.errors import ConfigError, RowError, UserError
-from modalign.core.extra_cells import add_cells
+from modalign.core.extra_cells import add_cells, needs_other_row, other_key
 from modalign.core.format import Format
 from modalign.core.modality import Modality
 from modalign.core.order import Pick
@@ -74,7 +74,7 @@ class ChunkReader:
 
         Raises:
             UserError: A row is unusable and `on_bad_row` is "error".
-            ConfigError: A mismatched cell is wanted, and the chunk has one prompt only.
+            ConfigError: Another row is wanted beside each, and all rows of the chunk are alike.
         """
         rows = [self._parse(*row) for row in chunk]
         dealt = [(row, comparison) for row in rows for comparison in row.comparisons]
@@ -104,7 +104,7 @@ class ChunkReader:
     ) -> Iterator[tuple[_Row, Example]]:
         for index in indices:
             row, comparison = dealt[index]
-            other = self._mismatched(dealt, index) if MISMATCHED in self.extra_roles else None
+            other = self._other(dealt, index) if needs_other_row(self.extra_roles, self.modality) else None
             try:
                 example = self.modality.encode(add_cells(comparison, self.extra_roles, self.modality, other))
             except RowError as error:
@@ -113,16 +113,17 @@ class ChunkReader:
                 row.used += 1
                 yield row, example
 
-    def _mismatched(self, dealt: Sequence[tuple[_Row, Comparison]], index: int) -> Any:
-        """The next response of the chunk to another prompt."""
+    def _other(self, dealt: Sequence[tuple[_Row, Comparison]], index: int) -> Comparison:
+        """The next comparison of the chunk with another key."""
         comparison = dealt[index][1]
+        key = other_key(comparison, self.modality)
         for step in range(1, len(dealt)):
             other = dealt[(index + step) % len(dealt)][1]
-            if other.prompt != comparison.prompt:
-                return other.candidates[0].response
+            if other_key(other, self.modality) not in (None, key):
+                return other
         raise ConfigError(
-            "The objective pairs each prompt with the response to another one, and the rows read together "
-            f"from {comparison.source} have one prompt only.",
+            "The objective wants a row with another prompt (or another image) beside each, and the rows read together "
+            f"from {comparison.source} have one prompt only, or one image.",
             "Use larger batches, or data.streaming: false.",
         )
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch.utils.data import Dataset
 
-from modalign.core.batch import MISMATCHED, Comparison, Example
+from modalign.core.batch import Comparison, Example
 from modalign.core.data_report import refusal
 from modalign.core.errors import ConfigError, UserError
 from modalign.core.extra_cells import Place, add_cells, check_extra_roles
@@ -29,8 +29,9 @@ class ComparisonDataset(Dataset[Example]):
         format: Their schema, resolved for each source by its columns.
         modality: Encodes comparisons.
         on_bad_row: `error` refuses data with unusable rows; `skip` leaves them out, and counts and lists them.
-        extra_roles: Cells that the objective wants beside the data's own. A `mismatched` cell holds the response to
-            the latest other prompt before it in its source; the first rows, which have none, get the last one's.
+        extra_roles: Cells that the objective wants beside the data's own. Those made from another row (a `mismatched`
+            cell holds its response) take the latest before it in its source with another prompt, or whatever
+            `Modality.other_key` says must differ; the first rows, which have none, take one from the end.
         max_rows: Look at the first rows only.
 
     Attributes:
@@ -72,7 +73,7 @@ class ComparisonDataset(Dataset[Example]):
             raise refusal(scan.errors, read)
         if not scan.places:
             raise UserError(f"None of {read} rows can be used.\n" + "\n".join(scan.report.lines()), "See the reasons.")
-        self._places, self._prompts, self._mismatched = scan.places, scan.prompts, scan.mismatched
+        self._places, self._prompts, self._others = scan.places, scan.prompts, scan.others
 
     def __len__(self) -> int:
         return len(self._places)
@@ -93,7 +94,7 @@ class ComparisonDataset(Dataset[Example]):
         """
         if not 0 <= index < len(self):
             raise IndexError(f"comparison {index} of {len(self)}")
-        other = self._read(self._mismatched[index]).candidates[0].response if MISMATCHED in self.extra_roles else None
+        other = self._read(self._others[index]) if self._others else None
         return add_cells(self._read(self._places[index]), self.extra_roles, self.modality, other)
 
     @property

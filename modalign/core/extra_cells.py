@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from modalign.core.batch import MISMATCHED, Candidate, Comparison
+from modalign.core.content import short_hash
 from modalign.core.errors import ConfigError, did_you_mean
 from modalign.core.modality import Modality
 
@@ -27,59 +27,81 @@ def check_extra_roles(roles: Sequence[str], modality: Modality) -> None:
             )
 
 
-def add_cells(comparison: Comparison, roles: Sequence[str], modality: Modality, mismatched: Any = None) -> Comparison:
+def needs_other_row(roles: Sequence[str], modality: Modality) -> bool:
+    """Whether cells of these roles are made with another row of the data at hand."""
+    return MISMATCHED in roles or modality.needs_other_row(roles)
+
+
+def other_key(comparison: Comparison, modality: Modality) -> int | None:
+    """A number in which a row and its other row differ; None where the row cannot be another's.
+
+    Equal keys stand for equal content in practice: 60 bits of a hash.
+    """
+    distinct = modality.other_key(comparison)
+    return None if distinct is None else short_hash(distinct)
+
+
+def add_cells(
+    comparison: Comparison, roles: Sequence[str], modality: Modality, other: Comparison | None = None
+) -> Comparison:
     """The comparison with a cell of each role.
 
     Args:
         comparison: As its format parsed it.
         roles: Checked by `check_extra_roles`.
         modality: Makes the cells of its own roles.
-        mismatched: The response of a mismatched cell.
+        other: Another row, where `needs_other_row`: a mismatched cell has its first response.
 
     Raises:
         RowError: The modality cannot make a cell for this comparison.
     """
-    cells = tuple(
-        Candidate(mismatched, MISMATCHED) if role == MISMATCHED else modality.extra_candidate(comparison, role)
-        for role in roles
-    )
+    cells = tuple(_cell(comparison, role, modality, other) for role in roles)
     return replace(comparison, candidates=comparison.candidates + cells)
 
 
+def _cell(comparison: Comparison, role: str, modality: Modality, other: Comparison | None) -> Candidate:
+    if role == MISMATCHED and other is not None:
+        return Candidate(other.candidates[0].response, MISMATCHED)
+    return modality.extra_candidate(comparison, role, other)
+
+
 @dataclass(frozen=True)
-class Answered:
-    """A response in use.
+class OtherRow:
+    """A comparison in use.
 
     Attributes:
-        prompt: The key of its prompt.
+        key: See `other_key`.
         place: Where it is.
-        response: What it is.
+        comparison: As its format parsed it.
     """
 
-    prompt: int
+    key: int | None
     place: Place
-    response: Any
+    comparison: Comparison
 
 
 class LatestOther:
-    """The latest response to another prompt, for any prompt, in constant memory."""
+    """The latest row with another key, for any key; holds two rows at most."""
 
     def __init__(self) -> None:
-        self._latest: Answered | None = None
-        self._other: Answered | None = None
+        self._latest: OtherRow | None = None
+        self._other: OtherRow | None = None
 
-    def add(self, answered: Answered) -> None:
-        if self._latest is not None and self._latest.prompt != answered.prompt:
+    def add(self, row: OtherRow) -> None:
+        """Take in a row; one without a key is nobody's other row."""
+        if row.key is None:
+            return
+        if self._latest is not None and self._latest.key != row.key:
             self._other = self._latest
-        self._latest = answered
+        self._latest = row
 
-    def find(self, prompt: int) -> Answered | None:
-        """None where no other prompt has come yet."""
-        if self._latest is not None and self._latest.prompt != prompt:
+    def find(self, key: int | None) -> OtherRow | None:
+        """None where no other key has come yet."""
+        if self._latest is not None and self._latest.key != key:
             return self._latest
         return self._other
 
     @property
     def complete(self) -> bool:
-        """Whether `find` knows an answer for every prompt."""
+        """Whether `find` knows a row for every key."""
         return self._other is not None

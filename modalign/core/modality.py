@@ -60,13 +60,30 @@ class Modality(ABC):
             RowError: The comparison cannot be used; `source` and `row` are filled in by the caller.
         """
 
-    def extra_candidate(self, comparison: Comparison, role: str) -> Candidate:
+    def extra_candidate(self, comparison: Comparison, role: str, other: Comparison | None) -> Candidate:
         """The cell of one of `extra_roles` that goes with a comparison: its response, and the context it is judged in.
+
+        Args:
+            comparison: As its format parsed it.
+            role: One of `extra_roles`.
+            other: Another row, which differs in `other_key`; None unless `needs_other_row` asks for one.
 
         Raises:
             RowError: The comparison has none.
         """
         raise self._missing(f"cells of the role {role!r}")
+
+    def needs_other_row(self, roles: Sequence[str]) -> bool:
+        """Whether `extra_candidate` must be handed another row to make some of these roles."""
+        return False
+
+    def other_key(self, comparison: Comparison) -> Any:
+        """What a row and its other row must differ in: the prompt, or whatever part of it is taken from the other.
+
+        Returns:
+            Anything `content_hash` takes; None where the row cannot be another's other row.
+        """
+        return comparison.prompt
 
     @property
     def draw_cycle(self) -> int | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from modalign.core.batch import Comparison, Example
-from modalign.core.extra_cells import Answered
+from modalign.core.extra_cells import OtherRow
 
 
 class PendingExample:
@@ -13,38 +13,40 @@ class PendingExample:
     Attributes:
         comparison: Without extra cells.
         prompt: The key of its prompt.
+        key: What its other row differs in; None where no other row is wanted, or it cannot be another's.
 
     Args:
-        expected: Where its mismatched cell is from, if all comparisons before it are usable.
-        encode: Makes the example of a comparison and of where its mismatched cell is from.
+        expected: Its other row, if all comparisons before it are usable; None where none is wanted.
+        encode: Makes the example of a comparison and of its other row.
     """
 
     def __init__(
         self,
         comparison: Comparison,
         prompt: int,
-        expected: Answered | None,
-        encode: Callable[[Comparison, Answered | None], Example],
+        key: int | None,
+        expected: OtherRow | None,
+        encode: Callable[[Comparison, OtherRow | None], Example],
     ) -> None:
-        self.comparison, self.prompt = comparison, prompt
+        self.comparison, self.prompt, self.key = comparison, prompt, key
         self._expected, self._encode = expected, encode
         self._result: Example | Exception | None = None
 
     def run(self) -> None:
-        """Encode with the mismatched cell that is expected."""
+        """Encode with the other row that is expected."""
         try:
             self._result = self._encode(self.comparison, self._expected)
         except Exception as error:  # raised in its turn
             self._result = error
 
-    def with_mismatched(self, mismatched: Answered | None) -> Example:
-        """The example with the mismatched cell that it gets in fact, or the error that this is.
+    def with_other(self, other: OtherRow | None) -> Example:
+        """The example with the other row that it gets in fact, or the error that this is.
 
         Raises:
             RowError: It cannot be used.
         """
-        if (mismatched and mismatched.place) != (self._expected and self._expected.place):
-            return self._encode(self.comparison, mismatched)
+        if (other and other.place) != (self._expected and self._expected.place):
+            return self._encode(self.comparison, other)
         assert self._result is not None
         if isinstance(self._result, Exception):
             raise self._result

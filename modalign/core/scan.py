@@ -10,11 +10,11 @@ from itertools import accumulate
 from lightning.pytorch.utilities import rank_zero_only
 
 from modalign.core.ahead import computed_ahead, cores
-from modalign.core.batch import MISMATCHED, Comparison, Example
-from modalign.core.content import content_hash
+from modalign.core.batch import Comparison, Example
+from modalign.core.content import short_hash
 from modalign.core.data_report import DataReport, LeftOut, SourceReport
 from modalign.core.errors import ConfigError, RowError
-from modalign.core.extra_cells import Answered, LatestOther, Place, add_cells
+from modalign.core.extra_cells import LatestOther, OtherRow, Place, add_cells, needs_other_row, other_key
 from modalign.core.format import Format
 from modalign.core.modality import Modality
 from modalign.core.parsed_row import ParsedRow, PendingExample
@@ -46,7 +46,7 @@ class Places:
 
 def prompt_key(comparison: Comparison) -> int:
     """A number that comparisons share if, and in practice only if, they share their prompt."""
-    return int(content_hash(comparison.prompt)[:15], 16)
+    return short_hash(comparison.prompt)
 
 
 class Scan:
@@ -62,7 +62,7 @@ class Scan:
     Attributes:
         places: Where the usable comparisons are.
         prompts: The keys of their prompts.
-        mismatched: Where the responses of their mismatched cells are; empty if none were asked for.
+        others: Where their other rows are; empty if no extra role wants one.
         errors: What is wrong with the data.
         report: What became of each row.
     """
@@ -77,11 +77,12 @@ class Scan:
     ) -> None:
         self.places = Places()
         self.prompts = array("q")
-        self.mismatched = Places()
+        self.others = Places()
         self.errors: list[LeftOut] = []
         self.report = DataReport()
         self._sources, self._formats, self._modality = sources, formats, modality
         self._extra_roles = extra_roles
+        self._pairs_rows = needs_other_row(extra_roles, modality)
         self._others = LatestOther()
         self._counts = _shares(sources, max_rows)
 
@@ -89,14 +90,14 @@ class Scan:
         """Look at every row.
 
         Raises:
-            ConfigError: Mismatched cells are wanted, and a source has one prompt only.
+            ConfigError: Other rows are wanted, and all rows of a source are alike.
         """
         for number, count in enumerate(self._counts):
             source = self._sources[number]
             report = SourceReport(source.name, unread=len(source) - count)
             self.report.sources.append(report)
-            if MISMATCHED in self._extra_roles and count:
-                self._others = self._last_prompts(number, count)
+            if self._pairs_rows and count:
+                self._others = self._last_rows(number, count)
             rows = self._encoded(number, _tracked(range(count), source.name))
             for index, row in enumerate(rows):
                 try:
@@ -125,14 +126,14 @@ class Scan:
                 comparisons = []
             for part, comparison in enumerate(comparisons):
                 prompt = prompt_key(comparison)
-                mismatched = others.find(prompt) if MISMATCHED in self._extra_roles else None
-                row.comparisons.append(PendingExample(comparison, prompt, mismatched, self._encode))
-                others.add(Answered(prompt, (number, index, part), comparison.candidates[0].response))
+                key = other_key(comparison, self._modality) if self._pairs_rows else None
+                row.comparisons.append(PendingExample(comparison, prompt, key, others.find(key), self._encode))
+                others.add(OtherRow(key, (number, index, part), comparison))
             yield row
 
-    def _encode(self, comparison: Comparison, mismatched: Answered | None) -> Example:
-        response = mismatched.response if mismatched else None
-        example = self._modality.encode(add_cells(comparison, self._extra_roles, self._modality, response))
+    def _encode(self, comparison: Comparison, other: OtherRow | None) -> Example:
+        row = other.comparison if other else None
+        example = self._modality.encode(add_cells(comparison, self._extra_roles, self._modality, row))
         return replace(example, cells=())  # large, and waiting rows are many
 
     def _count(self, row: ParsedRow, place: tuple[int, int], report: SourceReport) -> None:
@@ -156,31 +157,31 @@ class Scan:
                 self.report.count_example(report, example)
 
     def _keep(self, encoding: PendingExample, place: Place) -> Example:
-        mismatched = self._others.find(encoding.prompt) if MISMATCHED in self._extra_roles else None
-        example = encoding.with_mismatched(mismatched)
-        if mismatched:
-            self.mismatched.append(mismatched.place)
-            self._others.add(Answered(encoding.prompt, place, encoding.comparison.candidates[0].response))
+        other = self._others.find(encoding.key)
+        example = encoding.with_other(other)
+        if other:
+            self.others.append(other.place)
+            self._others.add(OtherRow(encoding.key, place, encoding.comparison))
         self.places.append(place)
         self.prompts.append(encoding.prompt)
         return example
 
-    def _last_prompts(self, number: int, count: int) -> LatestOther:
-        """The last two prompts of a source: what its first rows are paired with.
+    def _last_rows(self, number: int, count: int) -> LatestOther:
+        """The last two different rows of a source: what its first rows are paired with.
 
         Raises:
-            ConfigError: All its usable rows have one prompt.
+            ConfigError: All its usable rows are alike.
         """
         others = LatestOther()
         for index in reversed(range(count)):
             for part, comparison in reversed(list(enumerate(self._usable(number, index)))):
-                others.add(Answered(prompt_key(comparison), (number, index, part), comparison.candidates[0].response))
+                others.add(OtherRow(other_key(comparison, self._modality), (number, index, part), comparison))
                 if others.complete:
                     return others
         raise ConfigError(
-            "The objective pairs each prompt with the response to another one, and all usable rows of "
-            f"{self._sources[number].name} have the same prompt.",
-            "Use data with several prompts, or an objective without mismatched pairs.",
+            "The objective wants a row with another prompt (or another image) beside each, and all usable rows of "
+            f"{self._sources[number].name} have the same prompt or image.",
+            "Use data with several, or an objective and image variant that take nothing from other rows.",
         )
 
     def _usable(self, number: int, index: int) -> list[Comparison]:

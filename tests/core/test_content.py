@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from modalign.core.content import content_hash, weights_hash
+from modalign.core.content import content_hash, short_hash, weights_hash
+from modalign.core.media import Media
 
 
 @dataclass
@@ -38,6 +40,17 @@ def test_same_content() -> None:
 )
 def test_other_content(left: object, right: object) -> None:
     assert content_hash(left) != content_hash(right)
+
+
+def test_chats_with_images_are_told_apart_by_their_images() -> None:
+    def chat(image: object) -> list[object]:
+        return [{"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": "What?"}]}]
+
+    red, blue = (Image.new("RGB", (2, 2), color) for color in ("red", "blue"))
+    images = [Media("a.png"), Media("b.png"), Media(data=b"a"), Media(data=b"b"), red, blue, red.resize((1, 4))]
+    keys = [short_hash(chat(image)) for image in images]
+    assert len(set(keys)) == len(keys)
+    assert keys == [short_hash(chat(image)) for image in [*images[:4], red.copy(), *images[5:]]]
 
 
 def test_unknown_types_are_refused() -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modalign.core.batch import Candidate
+from modalign.core.batch import Candidate, Comparison
 from modalign.core.dataset import ComparisonDataset, split_rows
 from modalign.core.errors import ConfigError, RowError, UserError
-from modalign.core.extra_cells import Answered, LatestOther
+from modalign.core.extra_cells import LatestOther, OtherRow
 from modalign.core.objectives.base import Feedback
 from modalign.core.sources import open_rows
 from modalign.plugins.formats.auto import AutoFormat
@@ -33,6 +33,22 @@ class Tight(Characters):
         if len(comparison.prompt) + max(example.sizes) > 12:
             raise RowError("no room", "Shorten it.", "prompt")
         return example
+
+
+class Neighbours(Characters):
+    """Makes cells from another row, which must end in another letter; rows that end in `0` are nobody's other row."""
+
+    extra_roles = frozenset({"neighbour"})
+
+    def needs_other_row(self, roles):
+        return "neighbour" in roles
+
+    def other_key(self, comparison):
+        last = comparison.prompt[-1]
+        return None if last == "0" else last
+
+    def extra_candidate(self, comparison, role, other):
+        return Candidate(other.candidate("rejected").response, role, context=other.prompt)
 
 
 def write(path, rows):
@@ -194,7 +210,7 @@ def test_the_latest_other_prompt_is_the_one_a_search_would_find(prompts):
         found = others.find(prompt)
         before = [other for other in range(place) if prompts[other] != prompt]
         assert (found and found.place[1]) == (max(before) if before else None)
-        others.add(Answered(prompt, (0, place, 0), None))
+        others.add(OtherRow(prompt, (0, place, 0), Comparison(None, ())))
         assert others.complete == (len(set(prompts[: place + 1])) > 1)
 
 
@@ -243,6 +259,20 @@ def test_roles_that_the_modality_announces_are_its_own_to_make(tmp_path):
     with pytest.raises(ConfigError, match="role 'lout'") as caught:
         build(pairs(tmp_path / "a.jsonl", "p", "q"), extra_roles=["lout"])
     assert "'loud'" in caught.value.cure
+
+
+def test_a_modality_gets_another_row_which_differs_in_what_it_says(tmp_path):
+    source = pairs(tmp_path / "a.jsonl", "p1", "q1", "r2", "s0", "t2", "u0")
+    roles = ["mismatched", "neighbour"]
+    dataset = build(source, modality=Neighbours(), extra_roles=roles)
+    found = [dataset.comparison(n) for n in range(6)]
+    cells = [(c.candidate("neighbour").context, c.candidate("neighbour").response) for c in found]
+    assert cells == [("r2", "b2"), ("r2", "b2"), ("q1", "b1"), ("r2", "b2"), ("q1", "b1"), ("t2", "b4")]
+    assert [c.candidate("mismatched").response for c in found] == ["a2", "a2", "a1", "a2", "a1", "a4"]
+    without = build(source, modality=Neighbours(), extra_roles=[]).comparison(0)
+    assert without.roles == ("chosen", "rejected")
+    with pytest.raises(ConfigError, match="same prompt or image"):
+        build(pairs(tmp_path / "b.jsonl", "p1", "q1", "s0"), modality=Neighbours(), extra_roles=roles)
 
 
 def test_a_pickled_data_set_reads_the_same(tmp_path):

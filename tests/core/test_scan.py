@@ -44,7 +44,7 @@ def four_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def found(scan: Scan) -> list[Any]:
-    places = [[store[n] for n in range(len(store))] for store in (scan.places, scan.mismatched)]
+    places = [[store[n] for n in range(len(store))] for store in (scan.places, scan.others)]
     return [*places, list(scan.prompts), scan.errors, scan.report.as_dict(), list(scan.report.lines())]
 
 
