@@ -1,22 +1,20 @@
 """What the formats of images share: names of columns, the folder of the images, pairs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from modalign.core.batch import CHOSEN, REJECTED, Candidate, Comparison
-from modalign.core.errors import RowError, UserError, did_you_mean
-from modalign.core.format import Format
+from modalign.core.errors import RowError
 from modalign.core.media import Media
-from modalign.core.modality import Modality
-from modalign.modalities.image.formats.reading import image, same_image
 from modalign.plugins.formats import values
-from modalign.plugins.formats.scored import first_of
+from modalign.plugins.formats.images import image, same_image
+from modalign.plugins.formats.named_columns import NamedColumns
 
 IMAGES = ("image", "image_path", "file_name", "jpg", "jpeg", "png", "webp")
 IDENTICAL = "identical images"
 
 
-class ImageFormat(Format):
+class ImageFormat(NamedColumns):
     """A format whose responses are images and whose prompts are text.
 
     Attributes:
@@ -32,22 +30,8 @@ class ImageFormat(Format):
     prompts: ClassVar[tuple[str, ...]] = ("prompt", "caption", "text", "txt")
 
     def __init__(self, root: str | None, weight: str | None, **named: str | None) -> None:
+        super().__init__(**named, weight=weight)
         self.root, self.weight = root, weight
-        self.named = {option: column for option, column in {**named, "weight": weight}.items() if column is not None}
-
-    def resolve(self, columns: Mapping[str, Any], source: str, modality: Modality | None = None) -> Format:
-        super().resolve(columns, source, modality)
-        for option, column in self.named.items():
-            if column not in columns:
-                raise UserError(
-                    f"{source} has no column {column!r}, which data.format names as {option}.",
-                    did_you_mean(column, map(str, columns)),
-                )
-        return self
-
-    def column(self, row: Mapping[str, Any], option: str, known: Sequence[str]) -> str:
-        """The column that an option names, or the first of the known names that the row has."""
-        return self.named.get(option) or first_of(row, known)
 
     def prompt(self, row: Mapping[str, Any]) -> str:
         """The text that the images show.

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from modalign.core.batch import Comparison
 from modalign.modalities.image.formats.base import ImageFormat
-from modalign.modalities.image.formats.reading import looks_like_image
+from modalign.plugins.formats.images import looks_like_image
 
 CHOSEN_NAMES = ("chosen", "chosen_image", "image_chosen", "chosen_path", "chosen_file_name", "winner")
 REJECTED_NAMES = ("rejected", "rejected_image", "image_rejected", "rejected_path", "rejected_file_name", "loser")

@@ -7,7 +7,7 @@ from modalign.core.errors import ConfigError, UserError, did_you_mean
 from modalign.core.format import Format
 from modalign.core.modality import Modality
 from modalign.modalities.image.formats.lists import ImageLists, borda_shares, from_ranks, numbers, with_scores
-from modalign.modalities.image.formats.reading import looks_like_images
+from modalign.plugins.formats.images import looks_like_images
 from modalign.plugins.formats.splitting import Pairs, Scored, Ties
 
 _IMAGES = ("images", "image_paths", "file_names")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from modalign.modalities.image.formats.lists import ImageLists, from_ranks, numbers, with_scores
-from modalign.modalities.image.formats.reading import looks_like_image, looks_like_images
+from modalign.plugins.formats.images import looks_like_image, looks_like_images
 from modalign.plugins.formats.scored import first_of
 from modalign.plugins.formats.splitting import Pairs, Scored, Ties
 

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 from modalign.core.batch import Candidate, Comparison
 from modalign.core.objectives.base import Feedback
 from modalign.modalities.image.formats.base import IMAGES, ImageFormat
-from modalign.modalities.image.formats.reading import looks_like_image
 from modalign.plugins.formats import values
+from modalign.plugins.formats.images import looks_like_image
 
 _LABELS = ("label",)
 

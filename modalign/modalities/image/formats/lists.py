@@ -9,8 +9,8 @@ from modalign.core.errors import RowError
 from modalign.core.media import Media
 from modalign.core.objectives.base import Feedback
 from modalign.modalities.image.formats.base import IDENTICAL, ImageFormat
-from modalign.modalities.image.formats.reading import as_image, same_image
 from modalign.plugins.formats import values
+from modalign.plugins.formats.images import as_image, same_image
 from modalign.plugins.formats.pairs import PAIR_FEEDBACK
 from modalign.plugins.formats.splitting import Pairs, Scored, Splitting, Ties
 

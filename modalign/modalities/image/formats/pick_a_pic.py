@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal, get_args
 from modalign.core.batch import Comparison
 from modalign.core.errors import ConfigError, RowError, did_you_mean
 from modalign.modalities.image.formats.base import ImageFormat
-from modalign.modalities.image.formats.reading import looks_like_image
 from modalign.plugins.formats import values
+from modalign.plugins.formats.images import looks_like_image
 
 Ties = Literal["skip", "keep", "error"]
 

@@ -17,7 +17,7 @@ from modalign.modalities.image.formats.image_ranked import ImageRanked
 from modalign.modalities.image.formats.image_reward_db import ImageRewardDb
 from modalign.modalities.image.formats.image_thumbs import ImageThumbs
 from modalign.modalities.image.formats.pick_a_pic import PickAPic
-from modalign.modalities.image.formats.reading import same_image
+from modalign.plugins.formats.images import same_image
 
 FORMATS = [
     ImagePairs(weight="weight"),

@@ -7,7 +7,7 @@ from PIL import Image
 
 from modalign.core.errors import RowError
 from modalign.core.media import Media
-from modalign.modalities.image.formats.reading import as_image, image, looks_like_image, same_image
+from modalign.plugins.formats.images import as_image, image, looks_like_image, same_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8)
 
