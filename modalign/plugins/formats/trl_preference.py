@@ -41,33 +41,38 @@ class TrlPreference(Format):
 
     def parse(self, row: Mapping[str, Any]) -> Sequence[Comparison]:
         prompt = content(row, "prompt") if "prompt" in row else None
-        chosen, rejected = content(row, CHOSEN), content(row, REJECTED)
-        if isinstance(chosen, str) and isinstance(rejected, str):
-            return [self._text_pair(row, prompt, chosen, rejected)]
-        if isinstance(chosen, str) or isinstance(rejected, str):
-            raise RowError("mixed forms: one of chosen and rejected is text", "Write both in one form.", REJECTED)
-        return [self._chat_pair(row, prompt, chosen, rejected)]
+        return [pair(row, *with_prompt(prompt, content(row, CHOSEN), content(row, REJECTED)), self.weight)]
 
-    def _text_pair(self, row: Mapping[str, Any], prompt: Content | None, chosen: str, rejected: str) -> Comparison:
-        if prompt is None:
-            end = shared_text(chosen, rejected)
-            prompt, chosen, rejected = chosen[:end], chosen[end:], rejected[end:]
-        return pair(row, prompt, chosen, rejected, self.weight)
 
-    def _chat_pair(
-        self, row: Mapping[str, Any], prompt: Content | None, chosen: list[Message], rejected: list[Message]
-    ) -> Comparison:
-        if isinstance(prompt, list):
-            return pair(row, prompt, chosen, rejected, self.weight)
-        end = shared_turns(chosen, rejected)
-        turns = chosen[:end] if prompt is None else _with_question(prompt, chosen[:end])
-        if not turns:
-            raise RowError(
-                "no prompt: the conversations share no leading turn",
-                "Begin both with the same messages, or put these into a column `prompt`.",
-                CHOSEN,
-            )
-        return pair(row, turns, chosen[end:], rejected[end:], self.weight)
+def with_prompt(prompt: Content | None, chosen: Content, rejected: Content) -> tuple[Content, Content, Content]:
+    """The prompt, and the two responses without it.
+
+    Args:
+        prompt: What stands in a column of its own; None where there is none.
+        chosen: The better response, which may begin with the prompt.
+        rejected: The other.
+
+    Raises:
+        RowError: One response is text and the other a conversation, or conversations share no prompt.
+    """
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        if prompt is not None:
+            return prompt, chosen, rejected
+        end = shared_text(chosen, rejected)
+        return chosen[:end], chosen[end:], rejected[end:]
+    if isinstance(chosen, str) or isinstance(rejected, str):
+        raise RowError("mixed forms: one of chosen and rejected is text", "Write both in one form.", REJECTED)
+    if isinstance(prompt, list):
+        return prompt, chosen, rejected
+    end = shared_turns(chosen, rejected)
+    turns = chosen[:end] if prompt is None else _with_question(prompt, chosen[:end])
+    if not turns:
+        raise RowError(
+            "no prompt: the conversations share no leading turn",
+            "Begin both with the same messages, or put these into a column `prompt`.",
+            CHOSEN,
+        )
+    return turns, chosen[end:], rejected[end:]
 
 
 def shared_text(first: str, second: str) -> int:
