@@ -37,3 +37,16 @@ def pipeline_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
         return root / name if (root / name).exists() else PIPELINES[name](root / name)
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def vlm_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """From a name in `tests.tiny_vlms.FAMILIES` to its folder, written once a session; only to be read."""
+    from tests.tiny_vlms import build
+
+    root = tmp_path_factory.mktemp("vlms")
+
+    def folder(family: str) -> Path:
+        return root / family if (root / family).exists() else build(family, root / family)
+
+    return folder

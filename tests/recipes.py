@@ -41,6 +41,61 @@ def pictures_for(recipe: str, folder: Path) -> list[dict[str, object]]:
     return rows
 
 
+def pictured_for(recipe: str, folder: Path) -> list[dict[str, object]]:
+    """Rows about images that are files of single colours in `folder`."""
+    from PIL import Image
+
+    for colour in COLOURS:
+        Image.new("RGB", (SIDE, SIDE), colour).save(folder / f"{colour}.png")
+    return [_pictured_row(recipe, number) for number in range(2 * len(COLOURS))]
+
+
+def _pictured_row(recipe: str, number: int) -> dict[str, object]:
+    """A row of the schema that the recipe's own data has."""
+    colour, other = COLOURS[number % len(COLOURS)], COLOURS[(number + 1) % len(COLOURS)]
+    question, image = f"What is number {number}?", f"{colour}.png"
+    chosen, rejected = f"It is {colour}.", f"It is {other} and round."
+    match recipe.removeprefix("vision_language/"):
+        case "realign-llava15":
+            asked = {"role": "user", "content": f"<image>\n{question}"}
+            answers = [[asked, {"role": "assistant", "content": text}] for text in (chosen, rejected)]
+            return {"image": image, "retrieved_image": f"{other}.png", "chosen": answers[0], "rejected": answers[1]}
+        case "mdpo":
+            aspects = ("Helpfulness", "Visual Faithfulness", "Ethical Considerations")
+            rated = [{aspect: {"Rating": str(rating)} for aspect in aspects} for rating in (4, 2)]
+            completions = {"annotations": rated, "response": [chosen, rejected]}
+            return {"id": str(number), "prompt": question, "img_path": image, "completions": completions}
+        case "mm-dpo":
+            scores = {"chosen_score": 2.0 + number, "rejected_score": 1.0}
+            return {"prompt": question, "image": image, "chosen": chosen, "rejected": rejected, **scores}
+        case "rlhfv-dense":
+            text = json.dumps({"question": question, "chosen": chosen, "rejected": rejected})
+            names = {"ds_name": "test", "origin_dataset": "test", "origin_split": "{}", "image_path": image}
+            return {"image": image, "text": text, "idx": number, **names}
+        case "rlaifv-dpo":
+            names = {"ds_name": "test", "origin_dataset": "test", "origin_split": "{}", "image_path": image}
+            answers = {"chosen": chosen, "rejected": rejected}
+            return {"image": image, "question": question, **answers, "idx": number, **names}
+        case "smolvlm-lora":
+            content = [{"type": "image", "text": None}, {"type": "text", "text": question}]
+            answers = {
+                role: [{"role": "assistant", "content": [{"type": "text", "text": text}]}]
+                for role, text in (("chosen", chosen), ("rejected", rejected))
+            }
+            return {"images": [image], "prompt": [{"role": "user", "content": content}], **answers}
+        case _:  # chest X-rays, some with a second view
+            images = [image, f"{other}.png"][: 1 + number % 2]
+            return {"prompt": question, "images": images, "chosen": chosen, "rejected": rejected}
+
+
+def vlm_for(recipe: str) -> str:
+    """The name in `tests.tiny_vlms.FAMILIES` of what stands for a vision-language recipe's model."""
+    name = recipe.removeprefix("vision_language/")
+    if name == "mm-dpo":
+        return "llava_onevision"
+    return "smolvlm" if name.startswith("smolvlm") else "qwen2_5_vl" if name.startswith("cxr") else "llava"
+
+
 def pipeline_for(recipe: str) -> str:
     """The name in `tests.tiny_pipelines.PIPELINES` of what stands for an image recipe's model."""
     kinds = {"sd15": "stable_diffusion", "sdxl": "stable_diffusion_xl", "sd3": "stable_diffusion_3", "flux": "flux"}
@@ -50,10 +105,10 @@ def pipeline_for(recipe: str) -> str:
 
 def stand_ins(recipe: str, model: Path, folder: Path) -> list[str]:
     data = folder / "rows.jsonl"
-    image = recipe.startswith("image/")
-    rows = pictures_for(recipe, folder) if image else rows_for(recipe)
+    image, pictured = recipe.startswith("image/"), recipe.startswith("vision_language/")
+    rows = pictures_for(recipe, folder) if image else pictured_for(recipe, folder) if pictured else rows_for(recipe)
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    size = ["--model.modality.resolution", str(SIDE)] if image else ["--model.modality.max_length", "120"]
+    size = ["--model.modality.resolution", str(SIDE)] if image else ["--model.modality.max_length", "400" if pictured else "120"]
     held_out = "2" if image else "4"
     return [
         *["--config", str(CONFIGS / f"{recipe}.yaml"), "--data.train", str(data), "--data.validation_rows", held_out],

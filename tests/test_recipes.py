@@ -8,15 +8,20 @@ import pytest
 import yaml
 
 from modalign.cli import main
-from tests.recipes import CONFIGS, pipeline_for, stand_ins
+from tests.recipes import CONFIGS, pipeline_for, stand_ins, vlm_for
 
 RECIPES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml"))
 IMAGES = [recipe for recipe in RECIPES if recipe.startswith("image/")]
+PICTURED = [recipe for recipe in RECIPES if recipe.startswith("vision_language/")]
 
 
 @pytest.fixture
-def model(recipe: str, tiny_model: Path, pipeline_folder: Callable[[str], Path]) -> Path:
+def model(
+    recipe: str, tiny_model: Path, pipeline_folder: Callable[[str], Path], vlm_folder: Callable[[str], Path]
+) -> Path:
     """What stands for the model of the recipe that a test is given."""
+    if recipe in PICTURED:
+        return vlm_folder(vlm_for(recipe))
     return pipeline_folder(pipeline_for(recipe)) if recipe in IMAGES else tiny_model
 
 
@@ -26,6 +31,9 @@ def test_there_are_recipes() -> None:
     wanted = {f"diffusion-dpo-{model}" for model in ("sd15", "sd15-lora", "sdxl", "sdxl-lora", "sd3-lora", "flux-lora")}
     wanted |= {"mapo-sdxl", "mapo-sdxl-lora", "diffusion-kto-sd15", "rankdpo-sdxl"}
     assert {f"image/{name}" for name in wanted} <= set(RECIPES)
+    wanted = {"realign-llava15", "mdpo", "mm-dpo", "rlhfv-dense", "rlaifv-dpo", "smolvlm-lora"}
+    wanted |= {f"cxr-{objective}" for objective in ("dpo", "lc-dpo", "ipo", "kto", "orpo")}
+    assert {f"vision_language/{name}" for name in wanted} <= set(RECIPES)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
