@@ -37,13 +37,17 @@ class Media:
             raise RowError(f"{self.path or 'the file in the row'!r} is empty", "Remove the row, or mend the file.")
         return content
 
+    def located(self, folder: Path) -> "Media":
+        """The same, a relative path taken from `folder`."""
+        if self.data is not None or Path(self.path).is_absolute():
+            return self
+        return replace(self, path=str(folder / Path(self.path).expanduser()))
+
 
 def located(value: Any, folder: Path) -> Any:
     """The same value, with every relative path of a `Media` in it, however nested, taken from `folder`."""
     if isinstance(value, Media):
-        if value.data is not None or Path(value.path).is_absolute():
-            return value
-        return replace(value, path=str(folder / Path(value.path).expanduser()))
+        return value.located(folder)
     if isinstance(value, Mapping):
         return {key: located(item, folder) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from modalign.core.errors import RowError
+from modalign.core.fetched import FetchedMedia
 from modalign.core.media import Media
 from modalign.plugins.formats.values import required, shown, text
 
@@ -19,8 +20,11 @@ _FORMS = (
 )
 _DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_FETCHED = re.compile(r"https?://[^\s/]", re.IGNORECASE)
 # How base64 text of JPEG, PNG, WebP and GIF files begins. A path may too, so length and letters are looked at as well.
 _ENCODED = re.compile(r"(?:/9j/|iVBORw0KGgo|UklGR|R0lGOD)[A-Za-z0-9+/\s]{80,}={0,2}\s*")
+
+_NAMES = re.compile(r"(?:other_|retrieved_|rejected_)?(?:images?|img)(?:_paths?|_\d)?", re.IGNORECASE)
 
 
 def image(row: Mapping[str, Any], column: str, root: str | None = None) -> Media:
@@ -32,13 +36,14 @@ def image(row: Mapping[str, Any], column: str, root: str | None = None) -> Media
     return as_image(required(row, column), column, root)
 
 
-def as_image(value: Any, column: str, root: str | None = None) -> Media:
+def as_image(value: Any, column: str, root: str | None = None, allow_urls: bool | None = None) -> Media:
     """A value as an image, not decoded; whether its file exists and holds one is seen when it is encoded.
 
     Args:
         value: What the row holds.
         column: Where, for messages.
         root: The folder that relative paths start from; the folder of the data file where None.
+        allow_urls: Whether images may be fetched from http and https addresses; None where no option can allow it.
 
     Raises:
         RowError: It is no image.
@@ -46,12 +51,17 @@ def as_image(value: Any, column: str, root: str | None = None) -> Media:
     if isinstance(value, bytes | bytearray | memoryview):
         return _filled(bytes(value), "", column)
     if isinstance(value, Mapping):
-        return _stored(value, column, root)
+        return _stored(value, column, root, allow_urls)
     if isinstance(value, str):
-        return _written(text(value, column), column, root)
+        return _written(text(value, column), column, root, allow_urls)
     if is_decoded(value):
         return Media(data=_encoded(value, column))
     raise RowError(f"not an image: {shown(value)}", _FORMS, column)
+
+
+def image_columns(columns: Mapping[str, Any]) -> list[str]:
+    """The columns that by their names and values hold images beside whatever else a row holds."""
+    return [name for name, value in columns.items() if _NAMES.fullmatch(str(name)) and _holds_images(value)]
 
 
 def looks_like_image(value: Any) -> bool:
@@ -63,6 +73,10 @@ def looks_like_image(value: Any) -> bool:
 def looks_like_images(value: Any) -> bool:
     """Whether a value is meant as several images."""
     return isinstance(value, list) and bool(value) and all(map(looks_like_image, value))
+
+
+def _holds_images(value: Any) -> bool:
+    return looks_like_images(value) or (looks_like_image(value) and value != "")
 
 
 def is_decoded(value: Any) -> bool:
@@ -77,7 +91,7 @@ def same_image(first: Media, second: Media) -> bool:
     return normpath(first.path) == normpath(second.path)
 
 
-def _stored(value: Mapping[str, Any], column: str, root: str | None) -> Media:
+def _stored(value: Mapping[str, Any], column: str, root: str | None, allow_urls: bool | None) -> Media:
     """An image as the `datasets` library stores it: a mapping with its bytes, its path or both."""
     content, path = value.get("bytes"), value.get("path")
     if content is None and path is None:
@@ -86,13 +100,13 @@ def _stored(value: Mapping[str, Any], column: str, root: str | None) -> Media:
     if path is not None and not isinstance(path, str):
         raise RowError(f"not a path: {shown(path)}", _FORMS, column)
     if content is None:
-        return _written(text(path, column), column, root)
+        return _written(text(path, column), column, root, allow_urls)
     if not isinstance(content, bytes | bytearray | memoryview):
         raise RowError(f"not bytes: {shown(content)}", _FORMS, column)
     return _filled(bytes(content), path or "", column)
 
 
-def _written(value: str, column: str, root: str | None) -> Media:
+def _written(value: str, column: str, root: str | None, allow_urls: bool | None) -> Media:
     header = _DATA_URI.match(value)
     if header or _ENCODED.fullmatch(value):
         return _filled(_decoded(value[header.end() if header else 0 :], column), "", column)
@@ -101,12 +115,21 @@ def _written(value: str, column: str, root: str | None) -> Media:
     if value.lower().startswith("data:"):
         raise RowError(f"not an image: {shown(value)}", "Write data:image/png;base64,... or a path.", column)
     if _URL.match(value):
-        raise RowError(
-            f"a URL: {shown(value)}; nothing is fetched while training",
-            "Fetch the images first, and write their paths or their bytes into the rows.",
-            column,
-        )
+        return _remote(value, column, allow_urls)
     return Media(value if root is None else str(Path(root).expanduser().absolute() / value))
+
+
+def _remote(url: str, column: str, allow_urls: bool | None) -> Media:
+    if allow_urls and _FETCHED.match(url):
+        return FetchedMedia(url)
+    if allow_urls:
+        raise RowError(f"a URL that is not fetched: {shown(url)}", "Only http and https are; give a path.", column)
+    permit = "" if allow_urls is None else ", or permit fetching with the format's allow_urls: true"
+    raise RowError(
+        f"a URL: {shown(url)}; nothing is fetched while training",
+        f"Fetch the images first, and write their paths or their bytes into the rows{permit}.",
+        column,
+    )
 
 
 def _decoded(encoded: str, column: str) -> bytes:

@@ -1,0 +1,1 @@
+"""How data sets of images, questions and answers are read."""

@@ -1,0 +1,135 @@
+"""What the formats of vision-language data share: columns, images, pairs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from modalign.core.batch import CHOSEN, REJECTED, Candidate, Comparison
+from modalign.core.errors import RowError
+from modalign.core.media import Media
+from modalign.modalities.vision_language.formats.chats import as_answer, with_images
+from modalign.modalities.vision_language.prompts import Message
+from modalign.plugins.formats import values
+from modalign.plugins.formats.chat import Content, as_content
+from modalign.plugins.formats.images import as_image, looks_like_image, looks_like_images
+from modalign.plugins.formats.named_columns import NamedColumns
+
+OTHER_IMAGES = "other_images"
+OTHER_RESPONSE = "other_response"
+
+
+class VisionFormat(NamedColumns):
+    """A format whose prompts hold images and whose responses are text.
+
+    Args:
+        root: The folder that relative paths of images start from; the folder of the data file where None.
+        allow_urls: Whether images at http and https addresses are fetched, once each; otherwise such rows are refused.
+        weight: The column with the weight of a row; every row weighs 1 without it.
+        named: For each thing the format reads, the column that an option names for it; None where none does.
+    """
+
+    modalities: ClassVar[frozenset[str]] = frozenset({"vision_language"})
+
+    def __init__(self, root: str | None, allow_urls: bool, weight: str | None, **named: str | None) -> None:
+        super().__init__(**named, weight=weight)
+        self.root, self.allow_urls, self.weight = root, allow_urls, weight
+
+    def image(self, value: Any, column: str) -> Media:
+        """A value as an image.
+
+        Raises:
+            RowError: It is none.
+        """
+        return as_image(value, column, self.root, self.allow_urls)
+
+    def images(self, row: Mapping[str, Any], column: str) -> list[Media]:
+        """The images of a column with one image or a list of them; none where it is missing or has no value.
+
+        Raises:
+            RowError: Something in it is no image.
+        """
+        value = row.get(column)
+        if value is None:
+            return []
+        if isinstance(value, list):
+            return [self.image(item, f"{column}[{number}]") for number, item in enumerate(value)]
+        return [self.image(value, column)]
+
+    def text(self, row: Mapping[str, Any], column: str) -> str:
+        """The text of a column that every row must have.
+
+        Raises:
+            RowError: It is missing or no text.
+        """
+        return values.text(values.required(row, column), column)
+
+    def answer(self, row: Mapping[str, Any], column: str) -> list[Message]:
+        """The response in a column, text or messages.
+
+        Raises:
+            RowError: It is missing, empty or malformed.
+        """
+        return as_answer(as_content(values.required(row, column), column), column)
+
+    def score(self, row: Mapping[str, Any], column: str) -> float | None:
+        """The number in a column; None where it is missing or has no value.
+
+        Raises:
+            RowError: It is something else.
+        """
+        value = row.get(column)
+        return None if value is None else values.number(row, value, column)
+
+    def ask(self, prompt: Content, images: Sequence[Media], column: str) -> list[Message]:
+        """The prompt with its images; see `with_images`.
+
+        Raises:
+            RowError: They do not fit together, or there is no text.
+        """
+        return with_images(prompt, images, column, root=self.root, allow_urls=self.allow_urls)
+
+    def pair(
+        self,
+        row: Mapping[str, Any],
+        prompt: Sequence[Message],
+        answers: tuple[Sequence[Message], Sequence[Message]],
+        columns: tuple[str, str] = (CHOSEN, REJECTED),
+        scores: tuple[float | None, float | None] = (None, None),
+        rejected_context: Sequence[Message] | None = None,
+        **extra: Any,
+    ) -> Comparison:
+        """A comparison of two responses, or of two images.
+
+        Args:
+            row: Where the weight and the like are.
+            prompt: What both answer.
+            answers: The better one and the other.
+            columns: Where they are, for messages.
+            scores: Their ratings, where there are any.
+            rejected_context: The prompt of the other one, where it has its own.
+            extra: Entries of `Comparison.extra`; None and empty ones are left out.
+
+        Raises:
+            RowError: Both are the same, or the weight cannot be read.
+        """
+        if same_answer(*answers) and (rejected_context is None or rejected_context == prompt):
+            raise RowError("identical responses: they say nothing of what is preferred", "Remove the row.", columns[1])
+        chosen = Candidate(answers[0], CHOSEN, scores[0])
+        rejected = Candidate(answers[1], REJECTED, scores[1], rejected_context)
+        given = {name: value for name, value in extra.items() if value}
+        return Comparison(
+            prompt, (chosen, rejected), weight=values.weight(row, self.weight), extra={**values.extra(row), **given}
+        )
+
+
+def same_answer(first: Sequence[Message], second: Sequence[Message]) -> bool:
+    """Whether two responses say the same, blanks at their ends aside."""
+    return list(map(_stripped, first)) == list(map(_stripped, second))
+
+
+def may_hold_images(value: Any) -> bool:
+    """Whether a column of images may have this value, that of a row without images included."""
+    return value is None or value == [] or looks_like_image(value) or looks_like_images(value)
+
+
+def _stripped(message: Message) -> Message:
+    return {**message, "content": message["content"].strip()}
