@@ -31,11 +31,15 @@ def rewards_identity(described: Any) -> dict[str, Any]:
 
 
 def files_identity(model: Any) -> str | None:
-    """A hash of the names, sizes and times of a folder's files; None for a hub id, whose files do not change."""
-    if not isinstance(model, str) or not Path(model).is_dir():
+    """A hash of the names, sizes and times of a folder's files, or of a file's.
+
+    None for a hub id, whose files do not change, and for whatever is no path.
+    """
+    if not isinstance(model, str | Path) or not model or not Path(model).exists():
         return None
-    files = sorted(path for path in Path(model).rglob("*") if path.is_file())
-    states = [(path.relative_to(model).as_posix(), path.stat()) for path in files]
+    root = Path(model)
+    files = sorted(path for path in root.rglob("*") if path.is_file()) if root.is_dir() else [root]
+    states = [(path.relative_to(root).as_posix(), path.stat()) for path in files]
     return content_hash([[name, state.st_size, state.st_mtime_ns] for name, state in states])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from modalign.core.claims import claim
 from modalign.core.content import content_hash
 from modalign.core.errors import RowError, UserError
 from modalign.core.modality import Modality
@@ -16,7 +17,6 @@ from modalign.core.response_files import kept_response, line, mend_rows, read_ro
 from modalign.core.reward import Reward
 
 ROWS = "generations.jsonl"
-SETTINGS = "settings.json"
 SHEET = "contact_sheet.png"
 AT_ONCE = 16
 """Prompts that are sampled before their rows are written."""
@@ -77,7 +77,7 @@ class Generations:
     def __init__(self, folder: Path, request: Request) -> None:
         self.folder = folder
         self.request = request
-        self._claim()
+        claim(folder, request.settings(), "generations")
         mend_rows(folder / ROWS)
         self.rows = read_rows(folder / ROWS)
 
@@ -153,18 +153,3 @@ class Generations:
         with (self.folder / ROWS).open("a", encoding="utf-8") as file:
             file.write(line(row))
         self.rows.append(row)
-
-    def _claim(self) -> None:
-        """Make the folder, or make sure that it holds the beginning of this very request."""
-        path, settings = self.folder / SETTINGS, self.request.settings()
-        if not path.is_file():
-            if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-                raise UserError(f"{self.folder} exists, and holds no generations.", "Choose another folder.")
-            self.folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            return
-        before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
-        if changed:
-            told = "\n  ".join(f"{name}: {before.get(name)!r} there, {settings.get(name)!r} now" for name in changed)
-            raise UserError(f"{self.folder} holds other generations:\n  {told}", "Choose another folder for these.")

@@ -1,0 +1,1 @@
+"""Evaluation tasks for models that answer prompts with images."""

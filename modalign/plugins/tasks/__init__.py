@@ -1,0 +1,1 @@
+"""Evaluation tasks that any modality can run."""
