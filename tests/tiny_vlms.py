@@ -143,9 +143,7 @@ def smolvlm() -> Parts:
     tokenizer = fast_tokenizer((*_idefics_tokens(), "<video>"), named)
     images = SmolVLMImageProcessor(size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE})
     template = chat_template("<image>", "{role_title}: ", "\n", bos=True)
-    processor = SmolVLMProcessor(
-        images, tokenizer, SmolVLMVideoProcessor(), image_seq_len=4, chat_template=template
-    )
+    processor = SmolVLMProcessor(images, tokenizer, SmolVLMVideoProcessor(), image_seq_len=4, chat_template=template)
     return _parts(_idefics_config(SmolVLMConfig, processor), processor)
 
 

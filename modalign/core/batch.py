@@ -146,7 +146,8 @@ class PreferenceBatch:
     """B comparisons of up to K candidates each.
 
     Attributes:
-        inputs: The modality's own tensors, for the N existing cells in row-major order.
+        inputs: The modality's own tensors, for the N existing cells in row-major order; in dicts, lists and tuples of
+            any depth.
         roles: K names; a name may stand more than once (a ranked list).
         scores: `(B, K)` float; NaN where a candidate has no score.
         sizes: `(B, K)` float, units per cell as known before the model runs; 0 where there is no cell.
@@ -205,8 +206,7 @@ class PreferenceBatch:
 
     def _map(self, change: Any) -> "PreferenceBatch":
         moved = {f.name: change(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
-        inputs = {k: change(v) if isinstance(v, Tensor) else v for k, v in self.inputs.items()}
-        return replace(self, inputs=inputs, **moved)
+        return replace(self, inputs=_changed(self.inputs, change), **moved)
 
 
 @dataclass
@@ -241,3 +241,14 @@ class Likelihood:
             self.token_mask,
             {name: value.detach() for name, value in self.extra.items()},
         )
+
+
+def _changed(value: Any, change: Any) -> Any:
+    """The same containers with every tensor in them changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if type(value) is dict:
+        return {key: _changed(item, change) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_changed(item, change) for item in value)
+    return value

@@ -63,6 +63,16 @@ def test_moving_keeps_everything() -> None:
     assert (moved.roles, moved.epoch) == (batch.roles, batch.epoch)
 
 
+def test_tensors_move_wherever_they_lie() -> None:
+    batch = batch_of(PAIR)
+    batch.inputs["images"] = [{"pixels": torch.ones(2), "name": "a"}, {}]
+    batch.inputs["pairs"] = (torch.ones(1), (0, torch.ones(1)))
+    moved = batch.to("meta").inputs
+    assert moved["images"][0]["pixels"].device.type == moved["pairs"][1][1].device.type == "meta"
+    assert (moved["images"][0]["name"], moved["images"][1], moved["pairs"][1][0]) == ("a", {}, 0)
+    assert batch.inputs["images"][0]["pixels"].device.type == "cpu"
+
+
 def test_cells_nobody_reads_are_left_out() -> None:
     collate = Collate(Letters(), roles=frozenset({"chosen"}))
     batch = collate([(Pick(i), Letters().encode(c)) for i, c in enumerate((PAIR, SWAPPED))])

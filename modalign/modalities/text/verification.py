@@ -92,7 +92,7 @@ def _head_agrees(causal: Any) -> bool:
         ours = head_logits(causal, causal.base_model(input_ids=ids, use_cache=False)[0])
     finally:
         amplifier.remove()
-    return own.shape == ours.shape and _close(ours, own)
+    return own.shape == ours.shape and nearly_equal(ours, own)
 
 
 def _length_to_check(causal: Any, longest: int) -> int:
@@ -112,7 +112,7 @@ def _disagreement(causal: Any, layout: Layout, length: int, sequences: int) -> s
     except NOT_TAKEN as error:
         return f"{type(error).__name__}: {error}"
     alone = _logits(causal, cells[-1:], "padded")
-    return None if _close(found, alone) else "its sequences see each other, or too little of their own."
+    return None if nearly_equal(found, alone) else "its sequences see each other, or too little of their own."
 
 
 def _logits(causal: Any, cells: list[TextCell], layout: Layout) -> Tensor:
@@ -149,7 +149,7 @@ def _some_ids(causal: Any, count: int) -> Tensor:
     return torch.arange(1, count + 1) % vocabulary
 
 
-def _close(values: Tensor, expected: Tensor) -> bool:
+def nearly_equal(values: Tensor, expected: Tensor) -> bool:
     """Equal up to the rounding of the precision that the model computes in."""
     exact = (
         expected.dtype in (torch.float32, torch.float64)
