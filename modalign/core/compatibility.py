@@ -47,7 +47,8 @@ def check_parts(modality: Modality, objective: Objective, reference: Reference |
         raise ConfigError(
             f"The objective {name} needs cells of role {', '.join(sorted(unknown))}, which the modality "
             f"{modality.name!r} does not make.",
-            "Choose a modality that makes them, or another objective.",
+            f"It makes: {', '.join(sorted(modality.extra_roles)) or 'none beside the data'}. Choose another modality or "
+            "objective; those that compare contexts have the option `contrast`.",
         )
     if reference is None:
         return

@@ -170,6 +170,15 @@ def pair_metrics(rewards: Tensor, policy: Likelihood, batch: PreferenceBatch) ->
     }
 
 
+def margin_metrics(name: str, margins: Tensor) -> dict[str, Metric]:
+    """Of a comparison beside that of chosen and rejected: how large its `(B,)` margins are, and how many are positive."""
+    margins = margins.detach()
+    return {
+        f"rewards/{name}_margins": Metric(margins),
+        f"rewards/{name}_accuracies": Metric((margins > 0).float()),
+    }
+
+
 def distributed_sums(values: Tensor, weight: Tensor) -> Tensor:
     """`(2,)`: the weighted sum of `(B,)` values and the sum of weights, over the batch and all ranks; no gradient."""
     sums = torch.stack([(values * weight).sum(), weight.sum().to(values.dtype)]).detach()

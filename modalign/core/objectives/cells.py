@@ -12,8 +12,8 @@ def full_precision(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def log_ratios(policy: Likelihood, reference: Likelihood | None) -> Tensor:
-    """`(B, K)`: log-probability under the policy minus that under the reference, which gets no gradient.
+def required(reference: Likelihood | None) -> Likelihood:
+    """The reference's likelihood, for a formula that has one.
 
     Raises:
         ConfigError: There is no reference.
@@ -23,7 +23,16 @@ def log_ratios(policy: Likelihood, reference: Likelihood | None) -> Tensor:
             "This objective compares the policy with a reference, and the run has none.",
             "Give model.reference, or use a reference-free objective such as simpo.",
         )
-    return full_precision(policy.logps) - full_precision(reference.logps).detach()
+    return reference
+
+
+def log_ratios(policy: Likelihood, reference: Likelihood | None) -> Tensor:
+    """`(B, K)`: log-probability under the policy minus that under the reference, which gets no gradient.
+
+    Raises:
+        ConfigError: There is no reference.
+    """
+    return full_precision(policy.logps) - full_precision(required(reference).logps).detach()
 
 
 def require_cells(batch: PreferenceBatch, *roles: str) -> None:

@@ -24,6 +24,24 @@ def not_negative(option: str, value: float) -> float:
     return _number(option, value, value >= 0, "of at least 0")
 
 
+def finite(option: str, value: float) -> float:
+    """`value`, if it is a finite number.
+
+    Raises:
+        ConfigError: It is not; the message names the option and the value.
+    """
+    return _number(option, value, True, "of any sign")
+
+
+def share(option: str, value: float) -> float:
+    """`value`, if it is a number between 0 and 1, neither of them.
+
+    Raises:
+        ConfigError: It is not; the message names the option, the value and the range.
+    """
+    return _number(option, value, 0 < value < 1, "above 0 and below 1")
+
+
 def flip_probability(option: str, value: float) -> float:
     """`value`, if it is a probability below one half. At one half, a label says nothing.
 
