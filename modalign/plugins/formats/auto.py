@@ -21,7 +21,8 @@ _CURE = (
 class AutoFormat(Format):
     """Chooses the one that matches the columns among the registered formats of the modality, other packages' too.
 
-    A format that cannot be built without options is left to be named.
+    One that is made for the modality goes before one that the modality only `reads` too. A format that cannot be built
+    without options is left to be named.
 
     Args:
         formats: What to choose among; None for all registered formats.
@@ -40,11 +41,11 @@ class AutoFormat(Format):
     def resolve(self, columns: Mapping[str, Any], source: str, modality: Modality | None = None) -> Format:
         known, notes = (self.formats, []) if self.formats is not None else _registered()
         formats = [format for format in known if format.fits(modality)]
-        matching = [format for format in formats if _matches(format, columns, notes)]
+        matching = _preferred([format for format in formats if _matches(format, columns, notes)], modality)
         for note in notes:
             warnings.warn(f"data.format auto: {note}", stacklevel=2)
         if len(matching) == 1:
-            return matching[0]
+            return matching[0].resolve(columns, source, modality)
         fitting = " and ".join(format.name for format in matching)
         problem = f"fits {len(matching)} formats ({fitting})" if matching else "fits no format"
         there = "\n".join(f"  {name}: {shown(value)}" for name, value in columns.items())
@@ -76,6 +77,12 @@ def _registered() -> tuple[list[Format], list[str]]:
         if not any(_is_required(parameter) for parameter in signature(kind).parameters.values()):
             formats.append(kind())
     return formats, notes
+
+
+def _preferred(matching: list[Format], modality: Modality | None) -> list[Format]:
+    """Those made for the modality, if there are any: a format that it borrows from another sees less of a row."""
+    own = [each for each in matching if modality is None or not each.modalities or modality.name in each.modalities]
+    return own or matching
 
 
 def _matches(format: Format, columns: Mapping[str, Any], notes: list[str]) -> bool:

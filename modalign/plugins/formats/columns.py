@@ -12,6 +12,7 @@ from modalign.core.sources import TextRow
 from modalign.plugins.formats.demonstration import Demonstration
 from modalign.plugins.formats.ranked import Ranked
 from modalign.plugins.formats.splitting import Pairs, Ties
+from modalign.plugins.formats.text_format import TextFormat
 from modalign.plugins.formats.trl_preference import TrlPreference
 from modalign.plugins.formats.unpaired import Unpaired
 from modalign.plugins.formats.values import shown
@@ -27,7 +28,7 @@ _FORMATS: dict[frozenset[str], tuple[type[Format], str]] = {
 """What the named columns make of a row, and whether `prompt` is named with them."""
 
 
-class ColumnsFormat(Format):
+class ColumnsFormat(TextFormat):
     """Reads the columns that its options name, and parses them as the format that has these options' names for columns.
 
     A name may lead into a column: `answers.0.text` is the text of the first answer, `answers.*.text` the list of all
@@ -57,7 +58,6 @@ class ColumnsFormat(Format):
 
     name = "columns"
     wants: ClassVar[str] = "whatever its options name"
-    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(
         self,

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from modalign.core.batch import CHOSEN, Candidate, Comparison
 from modalign.core.errors import RowError
-from modalign.core.format import Format
 from modalign.core.objectives.base import Feedback
 from modalign.plugins.formats import values
 from modalign.plugins.formats.chat import (
@@ -17,11 +16,12 @@ from modalign.plugins.formats.chat import (
     response,
     same_form,
 )
+from modalign.plugins.formats.text_format import TextFormat
 
 _OTHER_FORMATS = frozenset({"chosen", "rejected", "label", "labels", "completions", "responses"})
 
 
-class Demonstration(Format):
+class Demonstration(TextFormat):
     """`prompt` and `completion`, text or conversations; or `messages`; or `text`.
 
     Of `messages`, the last one is the response and all before it the prompt: earlier answers are not learned. Of
@@ -33,7 +33,6 @@ class Demonstration(Format):
 
     name = "demonstration"
     wants: ClassVar[str] = "prompt and completion; or messages; or text; and no label, chosen or rejected"
-    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(self, weight: str | None = None) -> None:
         self.weight = weight

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 from modalign.core.batch import CHOSEN, REJECTED, Comparison
 from modalign.core.errors import RowError
-from modalign.core.format import Format
 from modalign.core.objectives.base import Feedback
 from modalign.plugins.formats.chat import Message
 from modalign.plugins.formats.pairs import PAIR_FEEDBACK, pair
+from modalign.plugins.formats.text_format import TextFormat
 from modalign.plugins.formats.values import required, text
 
 _HEADER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
@@ -36,7 +36,7 @@ class Turn:
         return {"role": _ROLES[self.speaker], "content": self.words.strip()}
 
 
-class HhRlhf(Format):
+class HhRlhf(TextFormat):
     r"""`chosen` and `rejected` transcripts: "\n\nHuman: ...\n\nAssistant: ...".
 
     The prompt is the turns that both share, up to and including the last "\n\nAssistant:" before they differ; the
@@ -49,7 +49,6 @@ class HhRlhf(Format):
 
     name = "hh_rlhf"
     wants: ClassVar[str] = 'chosen and rejected, transcripts that begin with "Human:"; no prompt'
-    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(self, conversational: bool = False, weight: str | None = None) -> None:
         self.conversational = conversational

@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from modalign.core.batch import Candidate, Comparison
-from modalign.core.format import Format
 from modalign.core.objectives.base import Feedback
 from modalign.plugins.formats import values
 from modalign.plugins.formats.chat import Content, same_content
 from modalign.plugins.formats.pairs import PAIR_FEEDBACK, pair
 from modalign.plugins.formats.scored import LISTS, first_of, looks_scored, read_scored
 from modalign.plugins.formats.splitting import Pairs, Scored, Splitting, Ties
+from modalign.plugins.formats.text_format import TextFormat
 
 
-class Ranked(Format):
+class Ranked(TextFormat):
     """`prompt` (or `instruction`) with a list `completions` (or `responses`) and a list `scores` (or `ratings`).
 
     As in UltraFeedback, the list may hold mappings with a `response` and a `score`, `rating` or `overall_score` each.
@@ -37,7 +37,6 @@ class Ranked(Format):
         "prompt (or instruction); completions (or responses), a list; scores (or ratings), a list of numbers, unless "
         "the completions are mappings with a response and a score"
     )
-    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(
         self,

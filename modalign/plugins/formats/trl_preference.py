@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 
 from modalign.core.batch import CHOSEN, REJECTED, Comparison
 from modalign.core.errors import RowError
-from modalign.core.format import Format
 from modalign.core.objectives.base import Feedback
 from modalign.plugins.formats.chat import Content, Message, content, looks_like_content
 from modalign.plugins.formats.hh_rlhf import looks_like_transcript
 from modalign.plugins.formats.pairs import PAIR_FEEDBACK, pair
+from modalign.plugins.formats.text_format import TextFormat
 
 
-class TrlPreference(Format):
+class TrlPreference(TextFormat):
     """`chosen` and `rejected`, text or conversations, and mostly `prompt`.
 
     Without a `prompt` column, the prompt is what both responses begin with: of conversations the turns they share, of
@@ -26,7 +26,6 @@ class TrlPreference(Format):
 
     name = "trl_preference"
     wants: ClassVar[str] = "chosen and rejected, text or conversations; prompt, unless both begin with it"
-    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(self, weight: str | None = None) -> None:
         self.weight = weight

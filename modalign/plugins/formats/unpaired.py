@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from modalign.core.batch import Candidate, Comparison
-from modalign.core.format import Format
 from modalign.core.objectives.base import Feedback
 from modalign.plugins.formats import values
 from modalign.plugins.formats.chat import content, looks_like_content, response, same_form
+from modalign.plugins.formats.text_format import TextFormat
 
 
-class Unpaired(Format):
+class Unpaired(TextFormat):
     """`prompt`, `completion`, text or conversations, and `label`: true for good, false for bad (or 1 and 0).
 
     In files without types (CSV), the text "true" or "false" is a label too; elsewhere text never is, since any text but
@@ -22,7 +22,6 @@ class Unpaired(Format):
 
     name = "unpaired"
     wants: ClassVar[str] = "prompt and completion, text or conversations; label, true or false"
-    modalities: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def __init__(self, weight: str | None = None) -> None:
         self.weight = weight
