@@ -57,6 +57,7 @@ def add_lora(
     default: Sequence[str] | str = ALL_LINEAR,
     tied: Sequence[str] = (),
     task_type: str | None = None,
+    frozen: str | None = None,
 ) -> nn.Module:
     """Wrap `model` into a peft model whose adapter is trainable and whose other weights are frozen.
 
@@ -66,20 +67,22 @@ def add_lora(
         default: What to adapt where `lora` names nothing; names that fit no module are left out.
         tied: Full names of modules that share their weights with one another.
         task_type: peft's name for what the model does.
+        frozen: A regular expression for the full names of modules that get no adapter, whatever `lora` names.
 
     Raises:
-        UserError: A name in `target_modules` or `modules_to_save` fits no module.
+        UserError: A name in `target_modules` or `modules_to_save` fits no module, or `modules_to_save` a frozen one.
     """
     from peft import LoraConfig, get_peft_model
 
     targets = _targets(model, lora, default)
-    _check_names(model, lora, targets, tied)
+    _check_names(model, lora, targets, tied, frozen)
     config = LoraConfig(
         task_type=task_type,
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=targets,
+        exclude_modules=frozen,
         modules_to_save=lora.modules_to_save,
         use_rslora=lora.use_rslora,
         init_lora_weights="gaussian" if lora.init == "gaussian" else True,
@@ -89,6 +92,8 @@ def add_lora(
         # peft reads an attribute that transformers has renamed, and tells that it set an option for GPT-2's layers.
         warnings.filterwarnings("ignore", message=".*gradient_checkpointing. is deprecated", category=FutureWarning)
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False", category=UserWarning)
+        # What is excluded need not have been targeted.
+        warnings.filterwarnings("ignore", message="You have passed exclude_modules=", category=UserWarning)
         try:
             adapted = get_peft_model(model, config)
         except ValueError as error:
@@ -115,16 +120,18 @@ def _targets(model: nn.Module, lora: Lora, default: Sequence[str] | str) -> list
     return targets
 
 
-def _check_names(model: nn.Module, lora: Lora, targets: list[str] | str, tied: Sequence[str]) -> None:
+def _check_names(
+    model: nn.Module, lora: Lora, targets: list[str] | str, tied: Sequence[str], frozen: str | None
+) -> None:
     """Refuse names that fit nothing, since peft is content if one of them fits, or that cannot have an adapter."""
     if not targets:
         raise UserError("lora.target_modules is empty.", f"Name modules, or use {ALL_LINEAR!r}.")
     if isinstance(targets, str) and targets != ALL_LINEAR:
-        _check_fits(model, "target_modules", targets)
+        _check_fits(model, "target_modules", targets, frozen)
     for name in [] if isinstance(targets, str) else targets:
-        _check_fits(model, "target_modules", [name])
+        _check_fits(model, "target_modules", [name], frozen)
     for name in lora.modules_to_save or []:
-        _check_fits(model, "modules_to_save", [name])
+        _check_fits(model, "modules_to_save", [name], frozen)
     shared = next((name for name in tied if _fits(name, targets)), None)
     if shared is not None:
         raise UserError(
@@ -134,11 +141,18 @@ def _check_names(model: nn.Module, lora: Lora, targets: list[str] | str, tied: S
         )
 
 
-def _check_fits(model: nn.Module, option: str, target: list[str] | str) -> None:
+def _check_fits(model: nn.Module, option: str, target: list[str] | str, frozen: str | None) -> None:
     try:
-        found = any(_fits(name, target) for name, _ in model.named_modules())
+        found = [name for name, _ in model.named_modules() if _fits(name, target)]
     except re.error as error:
         raise UserError(f"lora.{option}: {target!r} is not a regular expression: {error}.") from error
+    kept = [name for name in found if frozen and re.fullmatch(frozen, name)]
+    # A module that is saved in full is trained in full, wherever its name fits.
+    if kept and (len(kept) == len(found) or option == "modules_to_save"):
+        raise UserError(
+            f"lora.{option}: {target if isinstance(target, str) else target[0]!r} fits {kept[0]!r}, which is frozen.",
+            "Name other modules, or train that part too (modality.train_vision).",
+        )
     if found:
         return
     if isinstance(target, str):

@@ -1,8 +1,8 @@
-"""Loading a causal language model and its tokenizer from a hub id or a folder, with errors a user can act on."""
+"""Loading a language model and its tokenizer from a hub id or a folder, with errors a user can act on."""
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ Quantization = Literal["4bit", "8bit"]
 ADAPTER_CONFIG = "adapter_config.json"
 TOKENIZER_FILES = ("tokenizer_config.json", "tokenizer.json")
 ORIGINAL_DROPOUT = "dropout_as_loaded"
+CAUSAL_LM = "AutoModelForCausalLM"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class LoadOptions:
         dtype: Of the weights; "auto" takes the checkpoint's.
         attn_implementation: A name transformers knows, such as "sdpa" or "flash_attention_2"; None lets it choose.
         quantization: Load frozen weights in so many bits through bitsandbytes.
-        disable_dropout: Set every dropout probability in the model's config to 0.
+        disable_dropout: Set every dropout probability in the model's config, and in those of its parts, to 0.
     """
 
     revision: str | None = None
@@ -58,31 +59,37 @@ def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> 
 
     folder = resolve_model(name, (*TOKENIZER_FILES, ADAPTER_CONFIG), revision)
     if is_adapter(folder) and not any((Path(folder) / file).is_file() for file in TOKENIZER_FILES):
-        return load_tokenizer(_base_of(folder), None, trust_remote_code)
+        return load_tokenizer(base_of(folder), None, trust_remote_code)
     with explained(f"the tokenizer of {name!r}"):
         return AutoTokenizer.from_pretrained(folder, revision=revision, trust_remote_code=trust_remote_code)
 
 
-def load_causal_lm(name: str, options: LoadOptions) -> Any:
-    """The `AutoModelForCausalLM` of a hub id or folder; an adapter's folder is loaded over its base and merged.
+def load_model(name: str, options: LoadOptions, auto_class: str = CAUSAL_LM) -> Any:
+    """The model of a hub id or folder; an adapter's folder is loaded over its base and merged.
+
+    Args:
+        name: Hub id or folder.
+        options: How weights become a model.
+        auto_class: The name of the class of transformers that knows models of the wanted kind.
 
     Raises:
-        UserError: It cannot be found, is no decoder-only model, or lacks weights.
+        UserError: It cannot be found, is of another kind, or lacks weights.
     """
     folder = resolve_model(name, revision=options.revision)
     if is_adapter(folder):
-        return _load_merged(name, folder, options)
-    from transformers import AutoConfig, AutoModelForCausalLM
+        return _load_merged(name, folder, options, auto_class)
+    import transformers
 
+    auto = getattr(transformers, auto_class)
     source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     with explained(f"the model {name!r}"):
-        config = AutoConfig.from_pretrained(folder, **source)
+        config = transformers.AutoConfig.from_pretrained(folder, **source)
     if config.is_encoder_decoder:
-        raise UserError(f"{name!r} is an encoder-decoder model.", "The text modality takes decoder-only models.")
+        raise UserError(f"{name!r} is an encoder-decoder model.", "Choose a decoder-only model.")
     dropout = _disable_dropout(config) if options.disable_dropout else {}
     extra = _optional_arguments(options)
     with explained(f"the model {name!r}"):
-        model, report = AutoModelForCausalLM.from_pretrained(
+        model, report = auto.from_pretrained(
             folder, config=config, dtype=_torch_dtype(options.dtype), output_loading_info=True, **source, **extra
         )
     _check_report(name, report)
@@ -98,30 +105,47 @@ def is_adapter(folder: str) -> bool:
 @contextmanager
 def dropout_as_loaded(model: nn.Module) -> Iterator[None]:
     """A context in which the model's config holds the dropout probabilities it was loaded with, to be saved so."""
-    config: Any = model.config
-    now = {name: getattr(config, name) for name in getattr(model, ORIGINAL_DROPOUT, {})}
-    config.update(getattr(model, ORIGINAL_DROPOUT, {}))
+    found: Mapping[tuple[str, str], float] = getattr(model, ORIGINAL_DROPOUT, {})
+    parts = dict(_configs(model.config))
+    now = {(part, name): getattr(parts[part], name) for part, name in found}
+    _set_dropout(parts, found)
     try:
         yield
     finally:
-        config.update(now)
+        _set_dropout(parts, now)
 
 
 def _torch_dtype(dtype: Dtype) -> torch.dtype | str:
     return "auto" if dtype == "auto" else getattr(torch, dtype)
 
 
-def _disable_dropout(config: Any) -> dict[str, float]:
-    """Set the config's dropout probabilities to 0; returns those that were not, by name."""
+def _disable_dropout(config: Any) -> dict[tuple[str, str], float]:
+    """Set a config's dropout probabilities to 0; returns those that were not, by part of the config and name."""
+    parts = dict(_configs(config))
     found = {
-        name: value
-        for name, value in config.to_dict().items()
+        (part, name): value
+        for part, its_config in parts.items()
+        for name, value in vars(its_config).items()
         if "drop" in name and isinstance(value, float) and value > 0
     }
-    config.update(dict.fromkeys(found, 0.0))
+    _set_dropout(parts, dict.fromkeys(found, 0.0))
     if found:
-        log.info("Dropout is off: %s", ", ".join(f"{name} was {value}" for name, value in found.items()))
+        told = (f"{part}.{name} was {value}".lstrip(".") for (part, name), value in found.items())
+        log.info("Dropout is off: %s", ", ".join(told))
     return found
+
+
+def _configs(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """A config and those of a composite model's parts, however nested, by their path."""
+    yield path, config
+    for name in config.sub_configs:
+        if hasattr(part := getattr(config, name, None), "sub_configs"):
+            yield from _configs(part, f"{path}.{name}".lstrip("."))
+
+
+def _set_dropout(parts: Mapping[str, Any], values: Mapping[tuple[str, str], float]) -> None:
+    for (part, name), value in values.items():
+        setattr(parts[part], name, value)
 
 
 def _optional_arguments(options: LoadOptions) -> dict[str, Any]:
@@ -160,29 +184,34 @@ def _check_report(name: str, report: Any) -> None:
     if missing:
         raise UserError(
             f"{name!r} lacks {len(missing)} of the model's weights, among them {', '.join(missing[:3])}.",
-            "Name a checkpoint of a causal language model that is complete.",
+            "Name a checkpoint that is complete, of a model of this kind.",
         )
     unexpected = sorted(report["unexpected_keys"])
     if unexpected:
         log.warning("%r holds %d weights the model has no use for: %s", name, len(unexpected), unexpected[:3])
 
 
-def _load_merged(name: str, folder: str, options: LoadOptions) -> Any:
+def _load_merged(name: str, folder: str, options: LoadOptions, auto_class: str) -> Any:
     from peft import PeftModel
 
-    base = _base_of(folder)
+    base = base_of(folder)
     if options.quantization is not None:
         raise UserError(
             f"{name!r} is an adapter, which cannot be merged into quantised weights.",
             f"Merge it first, or start from its base {base!r}.",
         )
     log.info("%r is an adapter: it is merged into its base model %r", name, base)
-    model = load_causal_lm(base, options)
+    model = load_model(base, options, auto_class)
     with explained(f"the adapter {name!r}"):
         return PeftModel.from_pretrained(model, folder).merge_and_unload()
 
 
-def _base_of(folder: str) -> str:
+def base_of(folder: str) -> str:
+    """The model that an adapter's folder belongs to.
+
+    Raises:
+        UserError: The folder does not say.
+    """
     from peft import PeftConfig
 
     with explained(f"the adapter {folder!r}"):

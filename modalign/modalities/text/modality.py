@@ -26,7 +26,7 @@ from modalign.modalities.text.loading import (
     LoadOptions,
     Quantization,
     is_adapter,
-    load_causal_lm,
+    load_model,
     load_tokenizer,
 )
 from modalign.modalities.text.logprobs import completion_logps, completion_logps_partly_free, token_grid
@@ -155,13 +155,20 @@ class Text(LoraModality):
         Raises:
             UserError: The model cannot be found or loaded, or does not fit the tokenizer, the adapter or `max_length`.
         """
-        options = self.loading if model is None else replace(self.loading, revision=None)
-        policy = load_causal_lm(model or self.model, options)
+        policy = load_model(model or self.model, self._load_options(model))
+        self._check_model(policy)
+        return prepare_for_training(policy, self.lora, self.gradient_checkpointing)
+
+    def _load_options(self, model: str | None) -> LoadOptions:
+        """How another model is loaded: the revision belongs to the modality's own."""
+        return self.loading if model is None else replace(self.loading, revision=None)
+
+    def _check_model(self, policy: Any) -> None:
+        """Refuse a model that does not fit the tokenizer or `max_length`, and one that could not be saved."""
         check_vocabulary(policy, self.tokenizer)
         if self.limits.max_length is not None:
             check_positions(policy, self.limits.max_length, "modality.max_length")
         repair_generation_config(policy)
-        return prepare_for_training(policy, self.lora, self.gradient_checkpointing)
 
     def encode(self, comparison: Comparison) -> Example:
         """See `Modality.encode`; sizes are the scored tokens, the end-of-sequence token among them."""

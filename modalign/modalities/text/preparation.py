@@ -8,8 +8,16 @@ from modalign.core.errors import UserError
 from modalign.modalities.lora import Lora, add_lora
 
 
-def prepare_for_training(model: Any, lora: Lora | None, gradient_checkpointing: bool) -> nn.Module:
-    """The policy: all of `model`, or an adapter on it, ready to train and in training mode.
+def prepare_for_training(
+    model: Any, lora: Lora | None, gradient_checkpointing: bool, frozen: str | None = None
+) -> nn.Module:
+    """The policy: all of `model` that is not frozen, or an adapter on it, ready to train and in training mode.
+
+    Args:
+        model: As loaded.
+        lora: The adapter; None trains the weights themselves.
+        gradient_checkpointing: Whether activations are computed again in the backward pass.
+        frozen: A regular expression for the full names of modules that get no adapter.
 
     Raises:
         UserError: The model cannot checkpoint its activations, or the adapter fits no module.
@@ -20,10 +28,9 @@ def prepare_for_training(model: Any, lora: Lora | None, gradient_checkpointing: 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     if gradient_checkpointing:
         _checkpoint_activations(model)
-    policy: nn.Module = (
-        model if lora is None else add_lora(model, lora, tied=_tied_modules(model), task_type="CAUSAL_LM")
-    )
-    return policy.train()
+    if lora is None:
+        return model.train()  # type: ignore[no-any-return]
+    return add_lora(model, lora, tied=_tied_modules(model), task_type="CAUSAL_LM", frozen=frozen).train()
 
 
 def _checkpoint_activations(model: Any) -> None:

@@ -99,13 +99,17 @@ class BoundaryTokenizer:
         text = whole[len(prompt.text) :]
         if not text.strip():
             raise RowError("the chat template writes nothing for the response", "Check the message.", column)
-        ids = self._ids(whole, column)
-        # Where a token spans the boundary, the response is tokenised apart, as it is generated.
-        joined = ids[: len(prompt.ids)] == prompt.ids
-        completion = ids[len(prompt.ids) :] if joined else self._ids(text, column)
+        completion = self._completion_ids(prompt, whole, column)
         content = reply[-1]["content"].rstrip()
         left_open = bool(content) and text.rstrip().endswith(content)
         return self._ended(completion) if left_open else completion
+
+    def _completion_ids(self, prompt: Prompt, whole: str, column: str) -> list[int]:
+        """The tokens of what follows the prompt's text in a whole chat."""
+        ids = self._ids(whole, column)
+        # Where a token spans the boundary, the response is tokenised apart, as it is generated.
+        joined = ids[: len(prompt.ids)] == prompt.ids
+        return ids[len(prompt.ids) :] if joined else self._ids(whole[len(prompt.text) :], column)
 
     def _ended(self, completion: list[int]) -> list[int]:
         eos = self.tokenizer.eos_token_id

@@ -48,7 +48,7 @@ class Limits:
             RowError: There is no room for a prompt, or two candidates only differed in what was cut.
         """
         cut = [completion[: self.max_completion_length] for completion in completions]
-        room = self._prompt_room(max(len(completion) for completion in cut))
+        room = self.prompt_room(max(len(completion) for completion in cut))
         fitted = [
             (self.cut_prompt(prompt, room, bos), completion) for prompt, completion in zip(prompts, cut, strict=True)
         ]
@@ -74,8 +74,12 @@ class Limits:
         begin = prompt[:1] if prompt[0] == bos and room > 1 else []
         return begin + prompt[len(prompt) - room + len(begin) :]
 
-    def _prompt_room(self, longest: int) -> int | None:
-        """Tokens left for a prompt beside a response of `longest` tokens; None for any number."""
+    def prompt_room(self, longest: int) -> int | None:
+        """Tokens left for a prompt beside a response of `longest` tokens; None for any number.
+
+        Raises:
+            RowError: There are none.
+        """
         if self.max_length is None:
             return self.max_prompt_length
         rest = self.max_length - longest

@@ -1,0 +1,133 @@
+"""From comparisons to cells of tokens and images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, Literal
+
+import torch
+
+from modalign.core.batch import Comparison, Example
+from modalign.core.errors import RowError
+from modalign.modalities.text.truncation import Limits
+from modalign.modalities.vision_language.cell import VisionCell
+from modalign.modalities.vision_language.tokenization import VisionPrompt, VisionTokenizer
+
+TooLong = Literal["error", "resize"]
+RESIZES = 8
+LARGEST_STEP = 0.9
+
+
+@dataclass(frozen=True)
+class VisionEncoder:
+    """Encodes comparisons; a context that candidates share is processed once.
+
+    Args:
+        tokens: How prompts and responses become tokens.
+        limits: How many of them are allowed; prompts are never cut.
+        too_long: Whether the images of a prompt that is too long are scaled down until it fits.
+    """
+
+    tokens: VisionTokenizer
+    limits: Limits
+    too_long: TooLong = "error"
+
+    def encode(self, comparison: Comparison) -> Example:
+        """Encode every candidate under its own context, or under the prompt they share.
+
+        Raises:
+            RowError: A prompt or response cannot be used, or does not fit.
+        """
+        extra = comparison.extra
+        contexts, places = _distinct(
+            [comparison.prompt if each.context is None else each.context for each in comparison.candidates]
+        )
+        prompts = [self.tokens.prompt(context, extra) for context in contexts]
+        completions = [
+            self.tokens.completion(prompts[place], candidate.response, extra, column=candidate.role)
+            for place, candidate in zip(places, comparison.candidates, strict=True)
+        ]
+        cut = [completion[: self.limits.max_completion_length] for completion in completions]
+        room = self.limits.prompt_room(max(map(len, cut)))
+        fitted = [self._fitted(*pair, room, extra) for pair in zip(contexts, prompts, strict=True)]
+        _refuse_made_equal(places, completions, cut)
+        return Example(
+            comparison,
+            cells=tuple(cell(fitted[place], completion) for place, completion in zip(places, cut, strict=True)),
+            sizes=tuple(map(len, cut)),
+            truncated=cut != completions or any(a is not b for a, b in zip(fitted, prompts, strict=True)),
+        )
+
+    def encode_prompt(self, prompt: Any, room: int | None, extra: Mapping[str, Any] | None = None) -> VisionPrompt:
+        """A prompt to generate from, of at most `room` tokens.
+
+        Raises:
+            RowError: It cannot be used, or does not fit.
+        """
+        return self._fitted(prompt, self.tokens.prompt(prompt, extra or {}), room, extra or {})
+
+    def _fitted(self, context: Any, prompt: VisionPrompt, room: int | None, extra: Mapping[str, Any]) -> VisionPrompt:
+        """The prompt where `room` tokens hold it, or else with smaller images."""
+        if room is None or len(prompt.ids) <= room:
+            return prompt
+        text = len(prompt.ids) - prompt.image_tokens
+        if self.too_long == "error" or not prompt.images or text >= room:
+            raise self._refusal(prompt, room)
+        smaller, scale = prompt, 1.0
+        for _ in range(RESIZES):
+            # The tokens of an image grow with its area, though in steps.
+            scale *= min(LARGEST_STEP, sqrt((room - text) / smaller.image_tokens))
+            smaller = self.tokens.prompt(context, extra, scale)
+            if len(smaller.ids) <= room:
+                return smaller
+        raise self._refusal(prompt, room)
+
+    def _refusal(self, prompt: VisionPrompt, room: int) -> RowError:
+        images = f", {prompt.image_tokens} of them for {len(prompt.images)} images" if prompt.images else ""
+        cures = ["Raise modality.max_length"]
+        if prompt.images:
+            cures.append(
+                "set modality.too_long: resize to scale such images down"
+                if self.too_long == "error"
+                else "lower the processor's number of tokens an image (it does not fall with the image's size)"
+            )
+        return RowError(
+            f"the prompt is too long: it has {len(prompt.ids)} tokens{images}, and {room} fit",
+            f"{', '.join(cures)}, or leave such rows out by data.on_bad_row: skip.",
+            "prompt",
+        )
+
+
+def cell(prompt: VisionPrompt, completion: Sequence[int]) -> VisionCell:
+    """The cell of a prompt and the tokens to be scored after it."""
+    return VisionCell(
+        torch.tensor(prompt.ids, dtype=torch.int32),
+        torch.tensor(completion, dtype=torch.int32),
+        prompt.token_wise,
+        prompt.vision,
+        prompt.vision_key,
+    )
+
+
+def _distinct(contexts: Sequence[Any]) -> tuple[list[Any], list[int]]:
+    """The contexts without repetition, and each one's place among them."""
+    distinct: list[Any] = []
+    places = []
+    for context in contexts:
+        place = next((n for n, known in enumerate(distinct) if known is context or known == context), len(distinct))
+        if place == len(distinct):
+            distinct.append(context)
+        places.append(place)
+    return distinct, places
+
+
+def _refuse_made_equal(
+    places: Sequence[int], completions: Sequence[Sequence[int]], cut: Sequence[Sequence[int]]
+) -> None:
+    for second in range(len(cut)):
+        for first in range(second):
+            same_context = places[first] == places[second]
+            if same_context and cut[first] == cut[second] and completions[first] != completions[second]:
+                raise RowError(
+                    "two candidates are the same once they are cut to fit", "Raise modality.max_completion_length."
+                )

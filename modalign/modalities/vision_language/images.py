@@ -1,0 +1,41 @@
+"""From the images of a prompt to the pictures that a processor is given."""
+
+from typing import Any, Protocol, runtime_checkable
+
+from PIL.Image import Image, Resampling
+
+from modalign.modalities.image.decoding import decode_image
+
+
+@runtime_checkable
+class Opens(Protocol):
+    """An image that makes its own picture, such as an `AlteredImage`."""
+
+    def open(self) -> Image:
+        """The RGB picture.
+
+        Raises:
+            RowError: What it is made from cannot be decoded.
+        """
+
+
+def open_image(image: Any, longest_side: int | None = None) -> Image:
+    """The RGB picture of a `Media`, a PIL image, or an image that opens itself.
+
+    Args:
+        image: One of these.
+        longest_side: Scale the picture down to this many pixels, where it is larger; None leaves it as it is.
+
+    Raises:
+        RowError: It is none of them, or cannot be decoded.
+    """
+    picture = image.open() if isinstance(image, Opens) else decode_image(image)
+    if longest_side is None or max(picture.size) <= longest_side:
+        return picture
+    return scaled(picture, longest_side / max(picture.size))
+
+
+def scaled(picture: Image, factor: float) -> Image:
+    """The picture with its sides multiplied by a factor below 1; each keeps at least a pixel."""
+    width, height = (max(1, round(side * factor)) for side in picture.size)
+    return picture.resize((width, height), Resampling.BICUBIC)

@@ -1,0 +1,263 @@
+"""The vision-language modality: models that answer prompts with images."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, ClassVar
+
+from torch import nn
+
+from modalign.core.batch import CHOSEN, OTHER_CHOSEN, OTHER_IMAGE, REJECTED, Candidate, Comparison, Example, under
+from modalign.core.errors import RowError, UserError, did_you_mean
+from modalign.modalities.lora import Lora
+from modalign.modalities.text.fingerprint import text_fingerprint
+from modalign.modalities.text.loading import Dtype, Quantization, load_model
+from modalign.modalities.text.modality import Scalar, Text
+from modalign.modalities.text.preparation import prepare_for_training
+from modalign.modalities.vision_language.cell import VisionCell
+from modalign.modalities.vision_language.collation import collate
+from modalign.modalities.vision_language.encoding import TooLong, VisionEncoder
+from modalign.modalities.vision_language.fingerprint import processor_content
+from modalign.modalities.vision_language.freezing import freeze_vision, set_vision_eval
+from modalign.modalities.vision_language.model_checks import check_image_tokens
+from modalign.modalities.vision_language.processor import load_processor, set_chat_template
+from modalign.modalities.vision_language.prompts import Message, images_of, with_images
+from modalign.modalities.vision_language.tokenization import VisionTokenizer
+from modalign.modalities.vision_language.variants.base import ImageVariant
+
+AUTO_CLASS = "AutoModelForImageTextToText"
+TOO_LONG = ("error", "resize")
+OTHER = f"@{OTHER_IMAGE}"
+
+
+class VisionLanguage(Text):
+    """Models that answer prompts with images; prompts are chats, responses strings or an assistant's message.
+
+    Args:
+        model: Hub id or local folder of any `AutoModelForImageTextToText`, or of a peft adapter (merged into its base).
+        processor: Hub id or folder, where it is not the model's.
+        revision: Branch, tag or commit of a hub id.
+        trust_remote_code: Whether a repository's own Python code may run.
+        dtype: Of the weights; "auto" takes the checkpoint's. Log-probabilities are reduced in float32 regardless.
+        attn_implementation: "sdpa", "eager", "flash_attention_2"...; null lets transformers choose.
+        quantization: Load frozen weights in 4 or 8 bits through bitsandbytes (QLoRA); needs `lora`.
+        gradient_checkpointing: Recompute activations in the backward pass: less memory, about a third more time.
+        disable_dropout: Set the model's dropout to 0, so that policy and reference see the same network.
+        lora: Train a low-rank adapter, in the language model alone unless `train_vision`; null trains all weights.
+        train_vision: Train the vision tower and its projector too; false leaves them as they are.
+        chat_template: A Jinja file or text, in place of the processor's.
+        chat_template_kwargs: Variables for the chat template, such as `enable_thinking`.
+        max_length: Most tokens of a prompt, its images included, with its response; null for no limit.
+        max_prompt_length: Most tokens of a prompt, its images included.
+        max_completion_length: Cut every response there; null never cuts a response.
+        too_long: What becomes of a prompt that does not fit; prompts are never cut. "error": its row is a bad row.
+            "resize": its images are scaled down until it fits, and the row counts as truncated.
+        max_image_side: Images are scaled down to so many pixels along their longer side; null leaves their size to the
+            processor.
+        other_image: Which image takes the place of a prompt's own where the objective asks for another one; null takes
+            the data's own other image.
+        add_eos: End responses in the end-of-sequence token, so that stopping is learned.
+        chunk_size: How many tokens' logits are held at once.
+
+    Raises:
+        UserError: Two options contradict each other, or one is out of its range.
+    """
+
+    name: ClassVar[str] = "vision_language"
+    reads: ClassVar[frozenset[str]] = frozenset({"text"})
+    extra_roles: ClassVar[frozenset[str]] = Text.extra_roles | {
+        under(CHOSEN, OTHER_IMAGE),
+        under(REJECTED, OTHER_IMAGE),
+        OTHER_CHOSEN,
+        under(OTHER_CHOSEN, OTHER_IMAGE),
+    }
+
+    def __init__(
+        self,
+        model: str,
+        processor: str | None = None,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        dtype: Dtype = "float32",
+        attn_implementation: str | None = None,
+        quantization: Quantization | None = None,
+        gradient_checkpointing: bool = False,
+        disable_dropout: bool = True,
+        lora: Lora | None = None,
+        train_vision: bool = False,
+        chat_template: str | None = None,
+        chat_template_kwargs: dict[str, Scalar] | None = None,
+        max_length: int | None = 2048,
+        max_prompt_length: int | None = None,
+        max_completion_length: int | None = None,
+        too_long: TooLong = "error",
+        max_image_side: int | None = None,
+        other_image: ImageVariant | None = None,
+        add_eos: bool = True,
+        chunk_size: int = 512,
+    ) -> None:
+        self.train_vision = train_vision
+        self.too_long = too_long
+        self.max_image_side = max_image_side
+        self.other_image = other_image
+        super().__init__(
+            model,
+            tokenizer=processor,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            quantization=quantization,
+            gradient_checkpointing=gradient_checkpointing,
+            disable_dropout=disable_dropout,
+            lora=lora,
+            chat_template=chat_template,
+            chat_template_kwargs=chat_template_kwargs,
+            max_length=max_length,
+            max_prompt_length=max_prompt_length,
+            max_completion_length=max_completion_length,
+            truncation="error",
+            add_eos=add_eos,
+            chunk_size=chunk_size,
+        )
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        if self.too_long not in TOO_LONG:
+            raise UserError(f"modality.too_long is {self.too_long!r}.", did_you_mean(str(self.too_long), TOO_LONG))
+        if self.max_image_side is not None and self.max_image_side < 1:
+            raise UserError(
+                f"modality.max_image_side is {self.max_image_side}; it counts pixels.",
+                "Use a positive number, or null.",
+            )
+
+    @cached_property
+    def processor(self) -> Any:
+        """The transformers processor, loaded when it is first used; data workers receive it with this object."""
+        revision = self.loading.revision if self.tokenizer_name == self.model else None
+        processor = load_processor(self.tokenizer_name, revision, self.loading.trust_remote_code)
+        set_chat_template(processor, self.chat_template)
+        if self.add_eos and processor.tokenizer.eos_token_id is None:
+            raise UserError(
+                f"The tokenizer of {self.tokenizer_name!r} has no end-of-sequence token to end responses with.",
+                "Set modality.add_eos to false, or name another modality.processor.",
+            )
+        return processor
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The processor's."""
+        return self.processor.tokenizer
+
+    @cached_property
+    def encoder(self) -> VisionEncoder:  # type: ignore[override]
+        """What turns comparisons into tokens and images."""
+        return VisionEncoder(self._tokens, self.limits, self.too_long)
+
+    @cached_property
+    def _tokens(self) -> VisionTokenizer:
+        return VisionTokenizer(
+            self.tokenizer, self.add_eos, self.chat_template_kwargs, self.processor, self.max_image_side
+        )
+
+    def load(self, model: str | None = None) -> nn.Module:
+        """See `Modality.load`.
+
+        Raises:
+            UserError: The model cannot be found or loaded, its vision part cannot be told apart, or it does not fit
+                the processor, the adapter or `max_length`.
+        """
+        policy = load_model(model or self.model, self._load_options(model), AUTO_CLASS)
+        self._check_model(policy)
+        check_image_tokens(policy, self._tokens)
+        if self.train_vision:
+            return prepare_for_training(policy, self.lora, self.gradient_checkpointing)
+        frozen = freeze_vision(policy)
+        prepared = prepare_for_training(policy, self.lora, self.gradient_checkpointing, frozen)
+        set_vision_eval(policy)
+        return prepared
+
+    def encode(self, comparison: Comparison) -> Example:
+        """See `Modality.encode`; sizes are the scored tokens, the end-of-sequence token among them."""
+        return self.encoder.encode(comparison)
+
+    def collate_cells(self, cells: Sequence[VisionCell]) -> dict[str, Any]:  # type: ignore[override]
+        """See `modalign.modalities.vision_language.collation` for the tensors."""
+        return collate(cells)
+
+    def needs_other_row(self, roles: Sequence[str]) -> bool:
+        """See `Modality.needs_other_row`: where the image variant takes another row's."""
+        from_row = self.other_image is not None and self.other_image.needs_other_row
+        return super().needs_other_row(roles) or (from_row and any(role.endswith(OTHER) for role in roles))
+
+    def other_key(self, comparison: Comparison) -> Any:
+        """See `Modality.other_key`: the images, where the image variant takes another row's."""
+        if self.other_image is not None and self.other_image.needs_other_row:
+            return images_of(comparison.prompt) or None
+        return super().other_key(comparison)
+
+    def extra_candidate(self, comparison: Comparison, role: str, other: Comparison | None) -> Candidate:
+        """See `Modality.extra_candidate`.
+
+        Raises:
+            RowError: The prompt has no image, or there is no other image or no answer to it.
+        """
+        answered = role.removesuffix(OTHER)
+        if role in super().extra_roles or role not in self.extra_roles:
+            return super().extra_candidate(comparison, role, other)
+        response, prompt = _answered(comparison, answered)
+        if answered == role:
+            return Candidate(response, role)
+        return Candidate(response, role, context=self._with_other_image(comparison, prompt, other))
+
+    def _with_other_image(self, comparison: Comparison, prompt: Any, other: Comparison | None) -> list[Message]:
+        images = images_of(prompt)
+        if not images:
+            raise RowError(
+                "the prompt has no image, and the objective compares it with another one",
+                "Leave such rows out by data.on_bad_row: skip.",
+                "prompt",
+            )
+        return with_images(prompt, self._variant.images(comparison, images, other))
+
+    @cached_property
+    def _variant(self) -> ImageVariant:
+        if self.other_image is not None:
+            return self.other_image
+        from modalign.modalities.vision_language.variants.retrieved import Retrieved
+
+        return Retrieved()
+
+    def fingerprint(self) -> str:
+        """See `Modality.fingerprint`: everything that decides which tokens are scored and how they are computed.
+
+        Which images they are scored under is part of the encoded rows.
+        """
+        return text_fingerprint(
+            self.tokenizer,
+            {
+                "processor": processor_content(self.processor),
+                "dtype": self.loading.dtype,
+                "attn_implementation": self.loading.attn_implementation,
+                "quantization": self.loading.quantization,
+                "trust_remote_code": self.loading.trust_remote_code,
+                "chat_template_kwargs": self.chat_template_kwargs,
+                "limits": asdict(self.limits),
+                "too_long": self.too_long,
+                "max_image_side": self.max_image_side,
+                "add_eos": self.add_eos,
+            },
+        )
+
+
+def _answered(comparison: Comparison, role: str) -> tuple[Any, Any]:
+    """The response of a role, and the prompt it is judged under."""
+    if role != OTHER_CHOSEN:
+        candidate = comparison.candidate(role)
+        return candidate.response, comparison.prompt if candidate.context is None else candidate.context
+    if "other_response" not in comparison.extra:
+        raise RowError(
+            "there is no answer to the other image, which the objective compares",
+            "Use data with an answer to each of two images, or another objective.",
+        )
+    return comparison.extra["other_response"], comparison.prompt

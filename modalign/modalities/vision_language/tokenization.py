@@ -1,0 +1,222 @@
+"""From a prompt with images to what a processor makes of it, and from a response to its tokens."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from modalign.core.content import content_hash
+from modalign.core.errors import ConfigError, RowError
+from modalign.modalities.text.chat import Message
+from modalign.modalities.text.tokenization import BoundaryTokenizer, Prompt
+from modalign.modalities.vision_language.images import open_image, scaled
+from modalign.modalities.vision_language.messages import PartsRenderer, checked_prompt, texts_of
+from modalign.modalities.vision_language.processor import placeholders
+from modalign.modalities.vision_language.prompts import answer, images_of
+
+TOKENS = frozenset({"input_ids", "attention_mask", "labels"})
+"""What a processor returns beside a prompt's images: `labels` (PaliGemma) would train on the prompt."""
+
+TOKEN_WISE = frozenset({"token_type_ids", "mm_token_type_ids", "cross_attention_mask"})
+IMAGE_WISE = ("pixel", "image", "aspect_ratio", "spatial")
+PROCESSOR_ERRORS = (ValueError, TypeError, IndexError, KeyError, RuntimeError, AttributeError)
+
+
+@dataclass(frozen=True)
+class VisionPrompt(Prompt):
+    """A prompt as its processor encoded it.
+
+    Attributes:
+        text: The rendered chat, with one placeholder an image.
+        images: The pictures that the processor was given.
+        image_tokens: How many of the tokens there are because of the images.
+        token_wise: See `VisionCell`.
+        vision: See `VisionCell`.
+        vision_key: See `VisionCell`.
+    """
+
+    images: Sequence[Image] = ()
+    image_tokens: int = 0
+    token_wise: Mapping[str, Tensor] = field(default_factory=dict)
+    vision: Mapping[str, Tensor] = field(default_factory=dict)
+    vision_key: str = ""
+
+
+@dataclass(frozen=True)
+class VisionTokenizer(BoundaryTokenizer):
+    """Tokenises prompts through a processor, and responses apart from the images.
+
+    Args:
+        processor: A transformers processor whose chat template is set; its tokenizer is `tokenizer`.
+        longest_side: Images are scaled down to so many pixels before the processor sees them; None for no limit.
+    """
+
+    processor: Any = None
+    longest_side: int | None = None
+
+    def prompt(self, prompt: Any, extra: Mapping[str, Any], scale: float = 1.0) -> VisionPrompt:
+        """Encode a prompt, with the assistant's turn opened.
+
+        Args:
+            prompt: Text, or messages with images.
+            extra: A row's `tools`, `documents` and `chat_template_kwargs`.
+            scale: Factor on the sides of its images.
+
+        Raises:
+            RowError: It is no prompt, an image cannot be decoded, its text holds the text that stands for an image, or
+                the processor refuses it.
+        """
+        messages = checked_prompt(prompt)
+        for text in texts_of(messages):
+            self._refuse_placeholders(text, "prompt")
+        images = [open_image(image, self.longest_side) for image in images_of(messages)]
+        if scale != 1:
+            images = [scaled(image, scale) for image in images]
+        text = self._chat.render(messages, extra, generation_prompt=True)
+        self._check_placeholders(text, len(images))
+        return self._processed(messages, text, images)
+
+    def completion(self, prompt: Prompt, response: Any, extra: Mapping[str, Any], column: str) -> list[int]:
+        """See `BoundaryTokenizer.completion`; text is the content of the assistant's message.
+
+        Raises:
+            RowError: As there, or the response holds an image, or the text that stands for one.
+        """
+        reply = answer(response) if isinstance(response, str) else response
+        if images_of(reply):
+            raise RowError("the response holds an image", "Put images into the prompt.", column)
+        completion = super().completion(prompt, reply, extra, column)
+        for message in reply:
+            if isinstance(content := message.get("content"), str):
+                self._refuse_placeholders(content, column)
+        self._refuse_placeholder_ids(completion, column)
+        return completion
+
+    def _completion_ids(self, prompt: Prompt, whole: str, column: str) -> list[int]:
+        """As for text, but the prompt's tokens before the images are laid out decide what the response follows."""
+        before = self._ids(prompt.text, column)
+        ids = self._ids(whole, column)
+        # A processor may write more after the prompt (PaliGemma a line break), which the response then follows.
+        joined = ids[: len(before)] == before and before[-1:] == prompt.ids[-1:]
+        return ids[len(before) :] if joined else self._ids(whole[len(prompt.text) :], column)
+
+    def _processed(self, messages: list[Message], text: str, images: list[Image]) -> VisionPrompt:
+        encoded = self._call(text, images)
+        ids = encoded["input_ids"][0].tolist()
+        if not ids:
+            raise RowError("the chat template writes nothing for the prompt", "Check the messages.", "prompt")
+        token_wise, vision = _sorted_by_kind(encoded, len(ids))
+        return VisionPrompt(
+            ids,
+            messages,
+            text,
+            images,
+            len(ids) - len(self._ids(text, "prompt")) if images else 0,
+            token_wise,
+            vision,
+            content_hash(vision) if vision else "",
+        )
+
+    def _call(self, text: str, images: list[Image]) -> Mapping[str, Any]:
+        """The processor's output for one prompt; its begin-of-sequence token stands there once, and nothing ends it."""
+        bos = self.tokenizer.bos_token
+        special = not self._ends_text and not (bos and text.startswith(bos))
+        if self._ends_text and bos and self._start and not text.startswith(bos):
+            text = bos + text
+        encoded = self._output(text, images, special)
+        if special and _count(encoded, self.tokenizer.bos_token_id) > max(1, text.count(bos or "\0")):
+            encoded = self._output(text, images, False)
+        return encoded
+
+    def _output(self, text: str, images: list[Image], special: bool) -> Mapping[str, Any]:
+        try:
+            return self.processor(  # type: ignore[no-any-return]
+                text=[text], images=images or None, add_special_tokens=special, return_tensors="pt"
+            )
+        except PROCESSOR_ERRORS as error:
+            raise RowError(
+                f"the processor refuses the prompt: {str(error) or type(error).__name__}",
+                "Check its images and its text."
+                if images
+                else "The prompt has no image: give it one if the model's processor asks for one.",
+                "prompt",
+            ) from error
+
+    def _check_placeholders(self, text: str, images: int) -> None:
+        token = getattr(self.processor, "image_token", None)
+        if token and (found := text.count(token)) != images:
+            raise RowError(
+                f"the chat template does not place the images: it writes {token!r} {found} times for {images}",
+                "Set modality.chat_template to one that writes it once for each image part.",
+                "prompt",
+            )
+
+    def _refuse_placeholders(self, text: str, column: str) -> None:
+        for token in self._placeholders:
+            if token in text:
+                raise RowError(
+                    f"the text holds what stands for an image: {token!r}",
+                    "Remove it; where an image is meant, give the prompt an image part in its place.",
+                    column,
+                )
+
+    def _refuse_placeholder_ids(self, completion: list[int], column: str) -> None:
+        found = sorted(self._placeholder_ids.intersection(completion))
+        if found:
+            raise RowError(
+                f"the response holds what stands for an image: {self.tokenizer.convert_ids_to_tokens(found[0])!r}",
+                "Remove it from the response.",
+                column,
+            )
+
+    @cached_property
+    def _chat(self) -> PartsRenderer:
+        return PartsRenderer(self.processor, self.chat_options)
+
+    @cached_property
+    def _placeholders(self) -> tuple[str, ...]:
+        return placeholders(self.processor)
+
+    @cached_property
+    def _placeholder_ids(self) -> frozenset[int]:
+        ids = self.tokenizer.convert_tokens_to_ids(list(self._placeholders))
+        unknown = self.tokenizer.unk_token_id
+        return frozenset(token for token in ids if token is not None and token != unknown)
+
+    @cached_property
+    def _ends_text(self) -> bool:
+        """Whether the tokenizer puts something after a text, which would end a prompt before its response."""
+        plain = self.tokenizer("a", add_special_tokens=False)["input_ids"]
+        special = self.tokenizer("a")["input_ids"]
+        return bool(plain) and special[len(special) - len(plain) :] != plain
+
+
+def _count(encoded: Mapping[str, Any], token: int | None) -> int:
+    return 0 if token is None else int((encoded["input_ids"] == token).sum())
+
+
+def _sorted_by_kind(encoded: Mapping[str, Any], length: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What a processor returned beside ids: `(P, ...)` values of tokens, and tensors of images as they are.
+
+    Raises:
+        ConfigError: Something is no tensor.
+    """
+    token_wise, vision = {}, {}
+    for name, value in encoded.items():
+        if name in TOKENS:
+            continue
+        if not isinstance(value, Tensor):
+            raise ConfigError(
+                f"The processor returns {name!r} as {type(value).__name__}, which cannot be put into a batch.",
+                "Use a processor that returns tensors, or report the model's name.",
+            )
+        of_tokens = value.shape[:2] == torch.Size((1, length)) and not name.startswith(IMAGE_WISE)
+        if name in TOKEN_WISE or of_tokens:
+            token_wise[name] = value[0]
+        else:
+            vision[name] = value
+    return token_wise, vision
