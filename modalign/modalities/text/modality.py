@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from modalign.core.batch import Comparison, Example, Likelihood, PreferenceBatch
+from modalign.core.batch import Candidate, Comparison, Example, Likelihood, PreferenceBatch
 from modalign.core.errors import ConfigError, UserError, did_you_mean
 from modalign.core.objectives.base import Needs
 from modalign.modalities.lora import Lora
@@ -17,10 +17,11 @@ from modalign.modalities.lora_modality import LoraModality
 from modalign.modalities.modes import unwrapped
 from modalign.modalities.text.chat import is_chat, read_chat_template
 from modalign.modalities.text.collation import LAYOUTS, Layout, collate
+from modalign.modalities.text.corrected_tokens import PROVIDES, corrected_sums
 from modalign.modalities.text.encoding import TextCell, TextEncoder
 from modalign.modalities.text.export import export_policy
 from modalign.modalities.text.fingerprint import text_fingerprint
-from modalign.modalities.text.generation import generate, sampling_options
+from modalign.modalities.text.generation import Special, generate, left_padded, stop_tokens, text_prompt
 from modalign.modalities.text.loading import (
     Dtype,
     LoadOptions,
@@ -31,7 +32,9 @@ from modalign.modalities.text.loading import (
 )
 from modalign.modalities.text.logprobs import completion_logps, completion_logps_partly_free, token_grid
 from modalign.modalities.text.model_checks import check_positions, check_vocabulary, repair_generation_config
+from modalign.modalities.text.other_prompt import ANSWERS, under_other_prompt
 from modalign.modalities.text.preparation import prepare_for_training
+from modalign.modalities.text.sampling_options import sampling_options
 from modalign.modalities.text.tokenization import BoundaryTokenizer
 from modalign.modalities.text.truncation import Limits, Truncation
 
@@ -70,6 +73,8 @@ class Text(LoraModality):
     """
 
     name: ClassVar[str] = "text"
+    provides: ClassVar[frozenset[str]] = PROVIDES
+    extra_roles: ClassVar[frozenset[str]] = frozenset(ANSWERS)
 
     def __init__(
         self,
@@ -174,6 +179,10 @@ class Text(LoraModality):
         """See `Modality.encode`; sizes are the scored tokens, the end-of-sequence token among them."""
         return self.encoder.encode(comparison)
 
+    def extra_candidate(self, comparison: Comparison, role: str, other: Comparison | None) -> Candidate:
+        """See `Modality.extra_candidate`: responses under another prompt, which the data brings along."""
+        return under_other_prompt(comparison, role)
+
     def collate_cells(self, cells: Sequence[TextCell]) -> dict[str, Any]:
         """See `modalign.modalities.text.collation` for the tensors."""
         return collate(cells, self.layout)
@@ -196,6 +205,8 @@ class Text(LoraModality):
             logps = completion_logps(model, inputs, self.chunk_size)
         cells = logps.new_zeros(int(batch.mask.sum())).index_add(0, inputs["cells"], logps)
         likelihood = Likelihood(batch.scatter(cells), batch.sizes)
+        if needs.extra:
+            likelihood.extra.update(corrected_sums(logps, batch))
         if needs.token_logps:
             likelihood.token_logps, likelihood.token_mask = token_grid(logps, batch)
         return likelihood
@@ -232,10 +243,9 @@ class Text(LoraModality):
         """
         chosen = sampling_options(options)
         room = self._prompt_room(model, chosen.max_new_tokens)
-        encoded = [self.encoder.encode_prompt(prompt, room) for prompt in prompts]
-        eos = self.tokenizer.eos_token_id
-        pad = next((token for token in (self.tokenizer.pad_token_id, eos) if token is not None), 0)
-        responses = generate(model, encoded, n, seed, pad, eos, chosen)
+        encoded = [text_prompt(self.encoder.encode_prompt(prompt, room)) for prompt in prompts]
+        special = Special(self._pad_token(), stop_tokens(model, self.tokenizer.eos_token_id))
+        responses = generate(model, encoded, n, seed, special, chosen, partial(left_padded, pad=special.pad))
         return [
             [self._response(prompt, tokens) for tokens in drawn]
             for prompt, drawn in zip(prompts, responses, strict=True)
@@ -307,6 +317,11 @@ class Text(LoraModality):
         left = None if positions is None else positions - new_tokens
         limits = (self.limits.max_prompt_length, self.limits.max_length, left)
         return min((limit for limit in limits if limit is not None), default=None)
+
+    def _pad_token(self) -> int:
+        """Any token that can fill a row up."""
+        known = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
+        return next((token for token in known if token is not None), 0)
 
     def _response(self, prompt: Any, tokens: list[int]) -> Any:
         text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)

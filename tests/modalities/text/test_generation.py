@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from modalign.core.errors import RowError, UserError
 from modalign.modalities.lora import Lora
-from modalign.modalities.text.generation import SamplingOptions, draw_tokens, generate
+from modalign.modalities.text.generation import Special, generate, left_padded, text_prompt
 from modalign.modalities.text.modality import Text
+from modalign.modalities.text.sampling_options import SamplingOptions
+from modalign.modalities.text.token_choice import draw_tokens
 
 from .conftest import FAMILIES, chat
 
@@ -26,6 +29,10 @@ def sharpen(model: Any) -> Any:
     with torch.no_grad():
         model.get_output_embeddings().weight.mul_(20)
     return model
+
+
+def drawn_tokens(model: Any, ids: list[int], n: int, special: Special, options: SamplingOptions) -> list[list[int]]:
+    return generate(model, [text_prompt(ids)], n, 0, special, options, partial(left_padded, pad=special.pad))[0]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -62,7 +69,7 @@ def test_the_first_token_follows_the_models_distribution(text: MakeText) -> None
     ids = modality.tokenizer("The cat")["input_ids"]
     draws = 2000
     options = SamplingOptions(max_new_tokens=1, temperature=0.7, batch_size=500)
-    responses = generate(model, [ids], n=draws, seed=0, pad=0, eos=None, options=options)[0]
+    responses = drawn_tokens(model, ids, draws, Special(0), options)
     counts = Counter(response[0] if response else model.generation_config.eos_token_id for response in responses)
     expected = (model.eval()(input_ids=torch.tensor([ids])).logits[0, -1] / 0.7).softmax(-1)
     likeliest = expected.topk(8).indices.tolist()
@@ -106,9 +113,21 @@ def test_a_response_ends_before_its_end_token(text: MakeText) -> None:
     model = modality.load()
     eos = modality.tokenizer.eos_token_id
     # Nearly equal probabilities: one token in 300 is the end.
-    responses = generate(model, [[5]], 400, 0, 0, eos, SamplingOptions(max_new_tokens=3, batch_size=400))[0]
+    options = SamplingOptions(max_new_tokens=3, batch_size=400)
+    responses = drawn_tokens(model, [5], 400, Special(0, stop=(eos,)), options)
     assert all(eos not in response for response in responses)
     assert any(len(response) < 3 for response in responses)
+
+
+def test_a_token_that_may_not_be_said_is_not_said(text: MakeText) -> None:
+    model = sharpen(text().load())
+    options = SamplingOptions(max_new_tokens=6)
+    said = {token for response in drawn_tokens(model, [5], 20, Special(0), options) for token in response}
+    never = tuple(sorted(said))[:3]
+    for temperature in (0.0, 1.0):
+        options = SamplingOptions(max_new_tokens=6, temperature=temperature)
+        for response in drawn_tokens(model, [5], 20, Special(0, never=never), options):
+            assert not set(never) & set(response)
 
 
 def test_the_models_own_generation_settings_do_not_interfere(text: MakeText) -> None:
