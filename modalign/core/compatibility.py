@@ -47,8 +47,8 @@ def check_parts(modality: Modality, objective: Objective, reference: Reference |
         raise ConfigError(
             f"The objective {name} needs cells of role {', '.join(sorted(unknown))}, which the modality "
             f"{modality.name!r} does not make.",
-            f"It makes: {', '.join(sorted(modality.extra_roles)) or 'none beside the data'}. Choose another modality or "
-            "objective; those that compare contexts have the option `contrast`.",
+            f"It makes: {', '.join(sorted(modality.extra_roles)) or 'none'}. Choose another modality or objective; "
+            "those that compare contexts have the option `contrast`.",
         )
     if reference is None:
         return

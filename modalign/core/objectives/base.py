@@ -171,7 +171,7 @@ def pair_metrics(rewards: Tensor, policy: Likelihood, batch: PreferenceBatch) ->
 
 
 def margin_metrics(name: str, margins: Tensor) -> dict[str, Metric]:
-    """Of a comparison beside that of chosen and rejected: how large its `(B,)` margins are, and how many are positive."""
+    """How large the `(B,)` margins of a comparison beside that of chosen and rejected are, and how many positive."""
     margins = margins.detach()
     return {
         f"rewards/{name}_margins": Metric(margins),

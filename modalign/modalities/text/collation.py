@@ -16,6 +16,7 @@ The tensors in `batch.inputs`, for N cells in R rows of T tokens, M of which are
 | `targets`        | (M,)   | the scored tokens                                                                        |
 | `cells`          | (M,)   | which cell each belongs to                                                               |
 | `offsets`        | (M,)   | its place in its response                                                                |
+| `corrected`      | (M,)   | 1 or 0 where the data marks corrected tokens, else `UNMARKED`; absent if it marks none   |
 
 Beside them are `longest`, the length of the longest cell as a plain int, so that nobody has to ask the device, and
 `layout`, the layout's name.
@@ -28,6 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from modalign.modalities.text.corrected_tokens import UNMARKED
 from modalign.modalities.text.encoding import TextCell
 
 Layout = Literal["padded", "packed", "shared_prompt"]
@@ -36,6 +38,8 @@ PROMPT = -1
 PADDING = -2
 TOKEN_TENSORS = {"input_ids": 0, "attention_mask": 0, "position_ids": 0, "owners": PADDING}
 """The tensors of shape (R, T), and what they hold on padding."""
+SCORED_TENSORS = ("targets", "offsets", "corrected")
+"""The tensors of shape (M,) whose values stay the same when cells are left out."""
 
 
 def collate(cells: Sequence[TextCell], layout: Layout) -> dict[str, Any]:
@@ -67,9 +71,8 @@ def select_cells(inputs: dict[str, Any], keep: Tensor) -> dict[str, Any]:
         **inputs,
         **tokens,
         "predictors": place.view(-1)[inputs["predictors"][scored]],
-        "targets": inputs["targets"][scored],
         "cells": number[inputs["cells"][scored]],
-        "offsets": inputs["offsets"][scored],
+        **{name: inputs[name][scored] for name in SCORED_TENSORS if name in inputs},
     }
 
 
@@ -173,9 +176,16 @@ def _scored(cells: Sequence[TextCell], prompt_ends: Sequence[int], starts: Seque
         torch.tensor([end, *range(start, start + size - 1)])
         for end, start, size in zip(prompt_ends, starts, sizes, strict=True)
     ]
-    return {
+    scored = {
         "predictors": torch.cat(predictors),
         "targets": torch.cat([cell.completion for cell in cells]).long(),
         "cells": torch.arange(len(cells)).repeat_interleave(torch.tensor(sizes)),
         "offsets": torch.cat([torch.arange(size) for size in sizes]),
     }
+    if any(cell.corrected is not None for cell in cells):
+        scored["corrected"] = torch.cat([_corrected(cell) for cell in cells])
+    return scored
+
+
+def _corrected(cell: TextCell) -> Tensor:
+    return torch.full_like(cell.completion, UNMARKED, dtype=torch.int8) if cell.corrected is None else cell.corrected

@@ -1,13 +1,14 @@
 """From comparisons to token cells."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from modalign.core.batch import Comparison, Example
+from modalign.modalities.text.corrected_tokens import marked_tokens
 from modalign.modalities.text.tokenization import BoundaryTokenizer, Prompt
 from modalign.modalities.text.truncation import Limits
 
@@ -19,10 +20,12 @@ class TextCell:
     Attributes:
         prompt: `(P,)` int32, P >= 1.
         completion: `(C,)` int32, C >= 1: the tokens that are scored.
+        corrected: `(C,)` int8, 1 on tokens that the data marks as corrected; None where it marks none.
     """
 
     prompt: Tensor
     completion: Tensor
+    corrected: Tensor | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,14 @@ class TextEncoder:
                 self.tokens.completion(prompt, candidate.response, comparison.extra, column=candidate.role)
             )
         fitted = self.limits.fit(prompts, completions, self.tokens.tokenizer.bos_token_id)
+        cut = [len(completion) for _, completion in fitted]
+        marked = marked_tokens(comparison, completions, cut, self.tokens.tokenizer)
         return Example(
             comparison,
-            cells=tuple(TextCell(_tensor(prompt), _tensor(completion)) for prompt, completion in fitted),
+            cells=tuple(
+                TextCell(_tensor(prompt), _tensor(completion), corrected=mask)
+                for (prompt, completion), mask in zip(fitted, marked, strict=True)
+            ),
             sizes=tuple(len(completion) for _, completion in fitted),
             truncated=fitted != list(zip(prompts, completions, strict=True)),
         )

@@ -47,6 +47,8 @@ class ColumnsFormat(TextFormat):
         text: With text without a prompt.
         tools: With the tools a chat template is told of.
         chat_template_kwargs: With other variables of a chat template.
+        other_prompt: With another prompt, for objectives that compare a response under two.
+        corrected_spans: With the ranges of characters that were corrected, for `dense_dpo`.
         weight: With the weight of the row.
         pairs: What to make of a list, as for `ranked`.
         ties: The same.
@@ -72,6 +74,8 @@ class ColumnsFormat(TextFormat):
         text: str | None = None,
         tools: str | None = None,
         chat_template_kwargs: str | None = None,
+        other_prompt: str | None = None,
+        corrected_spans: str | None = None,
         weight: str | None = None,
         pairs: Pairs | None = None,
         ties: Ties | None = None,
@@ -87,7 +91,14 @@ class ColumnsFormat(TextFormat):
             messages=messages,
             text=text,
         )
-        others = _given(prompt=prompt, tools=tools, chat_template_kwargs=chat_template_kwargs, weight=weight)
+        others = _given(
+            prompt=prompt,
+            tools=tools,
+            chat_template_kwargs=chat_template_kwargs,
+            other_prompt=other_prompt,
+            corrected_spans=corrected_spans,
+            weight=weight,
+        )
         options = _given(pairs=pairs, ties=ties, min_gap=min_gap)
         self.paths: dict[str, str] = {**answers, **others}
         self.format = _format_for(frozenset(answers), prompt, options, weight)

@@ -121,14 +121,22 @@ def weight(row: Mapping[str, Any], column: str | None) -> float:
     return value
 
 
+_EXTRA_COLUMNS: dict[str, type[Any]] = {"tools": list, "chat_template_kwargs": dict, "corrected_spans": dict}
+_ENTRIES = {"corrected_spans": "corrected"}
+"""Names in `Comparison.extra`, where they are not the column's."""
+
+
 def extra(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns `tools` and `chat_template_kwargs` of a row that has them; JSON text is decoded.
+    """What a row says beside prompt and responses, for `Comparison.extra`.
+
+    These are the columns `tools` and `chat_template_kwargs` (for a chat template), `corrected_spans` (ranges of
+    characters, for `dense_dpo`) and `other_prompt` (for objectives that compare contexts). JSON text is decoded.
 
     Raises:
         RowError: One is of a wrong type.
     """
     found: dict[str, Any] = {}
-    for column, kind in (("tools", list), ("chat_template_kwargs", dict)):
+    for column, kind in _EXTRA_COLUMNS.items():
         value = row.get(column)
         if value is None or value == "":
             continue
@@ -137,7 +145,12 @@ def extra(row: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(value, kind):
             cure = f"Write a {'list' if kind is list else 'mapping'}, or JSON text of one."
             raise RowError(f"wrong type: {shown(value)}", cure, column)
-        found[column] = without_nones(value, column)
+        found[_ENTRIES.get(column, column)] = without_nones(value, column)
+    other = row.get("other_prompt")
+    if other:
+        if not isinstance(other, str | list):
+            raise RowError(f"wrong type: {shown(other)}", "Write it as `prompt`: text or messages.", "other_prompt")
+        found["other_prompt"] = without_nones(other, "other_prompt")
     return found
 
 
