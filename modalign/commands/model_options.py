@@ -1,4 +1,4 @@
-"""How `modalign generate` and `modalign eval` are told which models to use."""
+"""How `modalign generate`, `modalign eval` and `modalign build` are told which models to use."""
 
 import argparse
 from pathlib import Path
@@ -8,8 +8,14 @@ from modalign.core.errors import UserError
 from modalign.plugins.command_parser import CommandParser
 
 
-def add_model_options(parser: CommandParser) -> None:
-    """A checkpoint, or a config or folder; what `generate_models.open_models` reads."""
+def add_model_options(parser: CommandParser, default: str = "text", base: bool = True) -> None:
+    """A checkpoint, or a config or folder; what `generate_models.open_models` reads.
+
+    Args:
+        parser: Takes the options.
+        default: The modality of a folder where none is named, for the help.
+        base: Whether the model before training can be asked for too.
+    """
     parser.add_argument(
         "checkpoint", type=Path, nargs="?", help="a checkpoint, or the folder of a run for its newest one"
     )
@@ -19,9 +25,11 @@ def add_model_options(parser: CommandParser) -> None:
         "--modality",
         nargs="+",
         metavar=("NAME", "OPTION=VALUE"),
-        help="of --model, with options of its own, such as `image dtype=bfloat16` (default: text)",
+        help=f"of --model, with options of its own, such as `image dtype=bfloat16` (default: {default})",
     )
-    parser.add_argument("--base", action=argparse.BooleanOptionalAction, help="the model before training too (yes)")
+    if base:
+        parser.add_argument("--base", action=argparse.BooleanOptionalAction, help="the model before training too (yes)")
+    parser.set_defaults(base=None)
     parser.add_argument("--device", help="such as cuda:1 or cpu (default: a GPU where there is one)")
     add_weights_option(parser)
 
