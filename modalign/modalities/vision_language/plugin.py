@@ -30,6 +30,16 @@ def modalign_register_image_variants(register: Register) -> None:
 def modalign_register_formats(register: Register) -> None:
     formats = f"{_HOME}.formats"
     register("vision_preference", f"{formats}.vision_preference:VisionPreference", summary="TRL's vision schema")
+    register(
+        "vision_demonstration",
+        f"{formats}.vision_demonstration:VisionDemonstration",
+        summary="Responses to prompts with images: for sft",
+    )
+    register(
+        "vision_unpaired",
+        f"{formats}.vision_unpaired:VisionUnpaired",
+        summary="Single responses to prompts with images, with a good-or-bad label",
+    )
     register("rlhf_v", f"{formats}.rlhf_v:RlhfV", summary="RLHF-V: image, and text that is JSON")
     register("rlaif_v", f"{formats}.rlaif_v:RlaifV", summary="RLAIF-V, SPA-VL: image, question, chosen, rejected")
     register("vlfeedback", f"{formats}.vlfeedback:VlFeedback", summary="VLFeedback: four answers with ratings")

@@ -13,6 +13,8 @@ from modalign.plugins.formats.chat import Content, as_content
 from modalign.plugins.formats.images import as_image, looks_like_image, looks_like_images
 from modalign.plugins.formats.named_columns import NamedColumns
 
+_CHOSEN_SCORES = ("chosen_score", "score_chosen", "reward_chosen")
+_REJECTED_SCORES = ("rejected_score", "score_rejected", "reward_rejected")
 OTHER_IMAGES = "other_images"
 OTHER_RESPONSE = "other_response"
 
@@ -54,6 +56,17 @@ class VisionFormat(NamedColumns):
             return [self.image(item, f"{column}[{number}]") for number, item in enumerate(value)]
         return [self.image(value, column)]
 
+    def required_images(self, row: Mapping[str, Any], column: str) -> list[Media]:
+        """The images of a column that every row must have, one at least.
+
+        Raises:
+            RowError: It is missing or empty, or something in it is no image.
+        """
+        value = values.required(row, column)
+        if value == []:
+            raise RowError("no image: the list is empty", "Fill it in, or remove the row.", column)
+        return self.images(row, column)
+
     def text(self, row: Mapping[str, Any], column: str) -> str:
         """The text of a column that every row must have.
 
@@ -79,6 +92,16 @@ class VisionFormat(NamedColumns):
         value = row.get(column)
         return None if value is None else values.number(row, value, column)
 
+    def scores(self, row: Mapping[str, Any]) -> tuple[float | None, float | None]:
+        """The ratings of the better response and of the other, where the row has them.
+
+        Raises:
+            RowError: One is no number.
+        """
+        chosen = self.column(row, "chosen_score", _CHOSEN_SCORES)
+        rejected = self.column(row, "rejected_score", _REJECTED_SCORES)
+        return self.score(row, chosen), self.score(row, rejected)
+
     def ask(self, prompt: Content, images: Sequence[Media], column: str) -> list[Message]:
         """The prompt with its images; see `with_images`.
 
@@ -95,7 +118,7 @@ class VisionFormat(NamedColumns):
         columns: tuple[str, str] = (CHOSEN, REJECTED),
         scores: tuple[float | None, float | None] = (None, None),
         rejected_context: Sequence[Message] | None = None,
-        **extra: Any,
+        extra: Mapping[str, Any] | None = None,
     ) -> Comparison:
         """A comparison of two responses, or of two images.
 
@@ -106,7 +129,7 @@ class VisionFormat(NamedColumns):
             columns: Where they are, for messages.
             scores: Their ratings, where there are any.
             rejected_context: The prompt of the other one, where it has its own.
-            extra: Entries of `Comparison.extra`; None and empty ones are left out.
+            extra: Entries of `Comparison.extra`.
 
         Raises:
             RowError: Both are the same, or the weight cannot be read.
@@ -115,10 +138,8 @@ class VisionFormat(NamedColumns):
             raise RowError("identical responses: they say nothing of what is preferred", "Remove the row.", columns[1])
         chosen = Candidate(answers[0], CHOSEN, scores[0])
         rejected = Candidate(answers[1], REJECTED, scores[1], rejected_context)
-        given = {name: value for name, value in extra.items() if value}
-        return Comparison(
-            prompt, (chosen, rejected), weight=values.weight(row, self.weight), extra={**values.extra(row), **given}
-        )
+        beside = {**values.extra(row), **(extra or {})}
+        return Comparison(prompt, (chosen, rejected), weight=values.weight(row, self.weight), extra=beside)
 
 
 def same_answer(first: Sequence[Message], second: Sequence[Message]) -> bool:

@@ -16,9 +16,7 @@ from modalign.plugins.formats.pairs import PAIR_FEEDBACK
 
 IMAGES = ("images", "image", "image_path", "img_path")
 _REJECTED_IMAGES = ("rejected_images", "rejected_image")
-_OTHER_IMAGES = ("other_images", "other_image", "retrieved_images", "retrieved_image")
-_CHOSEN_SCORES = ("chosen_score", "score_chosen", "reward_chosen")
-_REJECTED_SCORES = ("rejected_score", "score_rejected", "reward_rejected")
+_OTHER_IMAGES = ("other_images", "other_image", "retrieved_images", "retrieved_image", "mixed_up_image")
 _OF_OTHERS = frozenset({"conversations", "question", "video", "is_tie", "mixed_up_image", "retrieved_image"})
 
 
@@ -112,7 +110,7 @@ class VisionPreference(VisionFormat):
         columns = self.column(row, "chosen", (CHOSEN,)), self.column(row, "rejected", (REJECTED,))
         answers = as_answer(chosen, columns[0]), as_answer(rejected, columns[1])
         others = self._others(row, len(images))
-        return [self.pair(row, prompt, answers, columns, self._scores(row), context, **others)]
+        return [self.pair(row, prompt, answers, columns, self.scores(row), context, others)]
 
     def images(self, row: Mapping[str, Any], column: str) -> list[Media]:
         value = row.get(column)
@@ -139,11 +137,6 @@ class VisionPreference(VisionFormat):
         paths = self.images_in_prompt.findall(prompt)
         return self.images_in_prompt.sub(IMAGE_TAG, prompt), [self.image(path, column) for path in paths]
 
-    def _scores(self, row: Mapping[str, Any]) -> tuple[float | None, float | None]:
-        chosen = self.column(row, "chosen_score", _CHOSEN_SCORES)
-        rejected = self.column(row, "rejected_score", _REJECTED_SCORES)
-        return self.score(row, chosen), self.score(row, rejected)
-
     def _others(self, row: Mapping[str, Any], count: int) -> dict[str, Any]:
         column = self.column(row, "other_images", _OTHER_IMAGES)
         others = self.images(row, column)
@@ -152,8 +145,8 @@ class VisionPreference(VisionFormat):
                 f"{len(others)} other images for a prompt with {count}", "Give as many, or leave them out.", column
             )
         answer = self.column(row, "other_response", (OTHER_RESPONSE,))
-        response = self.answer(row, answer) if row.get(answer) is not None else None
-        return {OTHER_IMAGES: tuple(others), OTHER_RESPONSE: response}
+        images = {OTHER_IMAGES: tuple(others)} if others else {}
+        return images if row.get(answer) is None else {**images, OTHER_RESPONSE: self.answer(row, answer)}
 
     def _has_rejected(self, columns: Mapping[str, Any]) -> bool:
         own_images = any(columns.get(name) is not None for name in _REJECTED_IMAGES)
