@@ -114,7 +114,7 @@ def _outside(length: int, runs: Iterable[tuple[int, int]]) -> tuple[bool, ...]:
 
 
 def _marked(ranges: Any, response: Any, completion: Sequence[int], tokenizer: Any) -> Tensor:
-    content = str(response[-1]["content"]) if is_chat(response) else str(response)
+    content = _said(response)
     mask = torch.zeros(len(completion), dtype=torch.int8)
     whole = _decoded(tokenizer, completion)
     # A tokenizer may drop blanks at the beginning of a text.
@@ -126,6 +126,12 @@ def _marked(ranges: Any, response: Any, completion: Sequence[int], tokenizer: An
         last = _token_at(tokenizer, completion, begin + end)
         mask[first : last + 1] = 1
     return mask
+
+
+def _said(response: Any) -> str:
+    """The words of a response: of a chat, those of its last message, whose content is text or parts of text."""
+    content = response[-1]["content"] if is_chat(response) else response
+    return content if isinstance(content, str) else "".join(str(part.get("text", "")) for part in content)
 
 
 def _checked(ranges: Any, length: int) -> list[tuple[int, int]]:
