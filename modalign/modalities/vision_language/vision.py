@@ -1,0 +1,194 @@
+"""Encoding each distinct set of images of a batch once, and calling a model with what came out.
+
+That a model's own forward gives the same is checked when it first sees images.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from modalign.modalities.modes import eval_mode
+from modalign.modalities.text.attention_masks import model_inputs
+from modalign.modalities.text.logprobs import joined
+from modalign.modalities.text.verification import NOT_TAKEN, nearly_equal
+from modalign.modalities.vision_language.collation import CROSS_ATTENTION, select_cells
+from modalign.modalities.vision_language.features import Features, leaves
+from modalign.modalities.vision_language.pathways import PATHWAYS, Images, Pathway, RowByRow, concatenated
+
+log = logging.getLogger(__name__)
+
+Forward = tuple[Tensor, dict[str, Any], dict[str, Any]]
+
+CHECKED = 2
+"""How many sets of images a model's pathway is checked on."""
+
+PREFIX_MODELS = ("paligemma",)
+"""Models whose token types tell the prompt (0), seen in both directions, from the completion (1)."""
+
+_pathways: "WeakKeyDictionary[nn.Module, Pathway]" = WeakKeyDictionary()
+_batched: "WeakKeyDictionary[nn.Module, bool]" = WeakKeyDictionary()
+
+
+def with_features(causal: nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The same inputs with the `features` of each of their `images`, encoded here.
+
+    What a frozen tower makes of a batch is kept with its inputs, for another likelihood of the same model: a reference
+    that is the policy without its adapter has the same tower.
+
+    Args:
+        causal: The model.
+        inputs: As collated.
+    """
+    pathway = pathway_of(causal, inputs)
+    if not pathway.encodes or not inputs["images"]:
+        return inputs
+    encoder, features = inputs.get("encoded", (None, None))
+    if encoder is causal:
+        return {**inputs, "features": features}
+    frozen = vision_is_frozen(causal)
+    with _as_frozen(causal) if frozen else ExitStack():
+        features = _encode(causal, pathway, inputs)
+    if frozen and not torch.is_inference_mode_enabled():
+        inputs["encoded"] = (causal, features)
+    return {**inputs, "features": features}
+
+
+def forwards(causal: nn.Module, inputs: dict[str, Any]) -> Iterator[Forward]:
+    """The forwards that see each cell once.
+
+    Args:
+        causal: The model.
+        inputs: From `with_features`.
+
+    Returns:
+        For each, `(N,)` bool, the cells; their inputs; and what the model is called with.
+    """
+    return _forwards(causal, pathway_of(causal, inputs), inputs)
+
+
+def pathway_of(causal: nn.Module, inputs: dict[str, Any]) -> Pathway:
+    """The first way that a model can go; checked on the first inputs with images, and logged if it is the slow one."""
+    if causal in _pathways:
+        return _pathways[causal]
+    if not inputs["images"]:
+        return RowByRow()
+    with eval_mode(causal), torch.no_grad():
+        found = next(kind() for kind in PATHWAYS if kind.fits(causal) and _agrees(causal, kind(), inputs))
+    if not found.encodes:
+        log.warning("%s takes no encoded images: they are encoded again for every response", type(causal).__name__)
+    return _pathways.setdefault(causal, found)
+
+
+def vision_is_frozen(causal: Any) -> bool:
+    """Whether nothing that images go through before the language model is trained."""
+    decoder = causal.get_decoder()
+    if decoder in (causal, causal.base_model):
+        return not any(parameter.requires_grad for parameter in causal.parameters())
+    language = {id(parameter) for parameter in decoder.parameters()}
+    return not any(p.requires_grad and id(p) not in language for p in causal.base_model.parameters())
+
+
+@contextmanager
+def _as_frozen(causal: Any) -> Iterator[None]:
+    """A context in which all but the language model computes without gradient and without dropout."""
+    decoder = causal.get_decoder()
+    with torch.no_grad(), ExitStack() as modes:
+        for part in causal.base_model.children():
+            if part is not decoder:
+                modes.enter_context(eval_mode(part))
+        yield
+
+
+def _forwards(causal: Any, pathway: Pathway, inputs: dict[str, Any]) -> Iterator[Forward]:
+    for group in pathway.groups(inputs):
+        keep = torch.zeros(len(inputs["images_of"]), dtype=torch.bool, device=inputs["input_ids"].device)
+        keep[group] = True
+        some = inputs if len(group) == len(keep) else select_cells(inputs, keep)
+        yield keep, some, _arguments(causal, pathway, some)
+
+
+def _arguments(causal: Any, pathway: Pathway, inputs: dict[str, Any]) -> dict[str, Any]:
+    token_wise = dict(inputs["token_wise"])
+    if causal.config.model_type in PREFIX_MODELS:
+        types = token_wise["token_type_ids"].clone()
+        types.view(-1)[inputs["predictors"] + 1] = 1
+        token_wise["token_type_ids"] = types
+    if not inputs["images"]:
+        token_wise.pop(CROSS_ATTENTION, None)
+    return {**model_inputs(causal, inputs), **token_wise, **pathway.arguments(inputs)}
+
+
+def _encode(causal: Any, pathway: Pathway, inputs: dict[str, Any]) -> list[Features]:
+    """The features of each of `images`; those of like shapes are encoded together where that changes nothing."""
+    images, tokens = inputs["images"], _image_tokens(causal, inputs)
+    features: list[Features | None] = [None] * len(images)
+    for group in _alike(images):
+        together = _encode_together(causal, pathway, [images[n] for n in group], [tokens[n] for n in group])
+        for place, number in enumerate(group):
+            features[number] = together[place]
+    return [each for each in features if each is not None]
+
+
+def _encode_together(causal: Any, pathway: Pathway, images: Sequence[Images], tokens: Sequence[int]) -> list[Features]:
+    """The features of sets of like shapes: encoded in one call, unless that gives this model other features."""
+    if len(images) == 1 or not _batched.get(causal, True):
+        return _encode_apart(causal, pathway, images)
+    together = pathway.cut(pathway.encode(causal, concatenated(images)), tokens)
+    if together is not None and causal in _batched:
+        return together
+    apart = _encode_apart(causal, pathway, images)
+    if together is not None:
+        pairs = zip(leaves(together), leaves(apart), strict=True)
+        _batched[causal] = all(one.shape == other.shape and nearly_equal(one, other) for one, other in pairs)
+    return apart
+
+
+def _encode_apart(causal: Any, pathway: Pathway, images: Sequence[Images]) -> list[Features]:
+    return [pathway.encode(causal, each) for each in images]
+
+
+def _alike(images: Sequence[Images]) -> list[list[int]]:
+    """The numbers of sets whose tensors differ in nothing but their first dimension."""
+    groups: dict[Any, list[int]] = {}
+    for number, each in enumerate(images):
+        kinds = sorted((name, tensor.dtype, tensor.shape[1:]) for name, tensor in each.items() if tensor.dim())
+        groups.setdefault(tuple(kinds) if len(kinds) == len(each) else number, []).append(number)
+    return list(groups.values())
+
+
+def _image_tokens(causal: Any, inputs: dict[str, Any]) -> list[int]:
+    """How many tokens stand for each of `images`; zeros where the model does not tell which token does."""
+    token = getattr(causal.config, "image_token_id", None)
+    if token is None:
+        return [0] * len(inputs["images"])
+    counts = (inputs["input_ids"] == token).sum(1).tolist()
+    return [counts[inputs["images_of"].index(number)] for number in range(len(inputs["images"]))]
+
+
+def _agrees(causal: Any, pathway: Pathway, inputs: dict[str, Any]) -> bool:
+    """Whether cells have the hidden states that they have alone, with the processor's own tensors."""
+    if not pathway.encodes:
+        return True
+    keep = torch.zeros(len(inputs["images_of"]), dtype=torch.bool, device=inputs["input_ids"].device)
+    keep[[inputs["images_of"].index(number) for number in range(len(inputs["images"]))][:CHECKED]] = True
+    some = select_cells(inputs, keep)
+    try:
+        found = _hidden(causal, pathway, {**some, "features": _encode(causal, pathway, some)})
+    except NOT_TAKEN as error:
+        log.debug("%s does not go by %s: %r", type(causal).__name__, type(pathway).__name__, error)
+        return False
+    return nearly_equal(found, _hidden(causal, RowByRow(), some))
+
+
+def _hidden(causal: Any, pathway: Pathway, inputs: dict[str, Any]) -> Tensor:
+    """`(M, H)` hidden states that predict the scored tokens."""
+    parts = []
+    for keep, some, arguments in _forwards(causal, pathway, inputs):
+        hidden = causal.base_model(**arguments, use_cache=False)[0]
+        parts.append((keep, hidden.flatten(0, 1)[some["predictors"]]))
+    return joined(parts, inputs)
