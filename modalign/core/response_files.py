@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from modalign.core.content import content_hash
 from modalign.core.media import Media
 from modalign.core.modality import Modality
 
@@ -28,8 +29,8 @@ def response_of(row: Mapping[str, Any], root: Path) -> Any:
 
 
 def line(row: Mapping[str, Any]) -> str:
-    """A row as a line of JSON; what JSON has no form for becomes a string."""
-    return json.dumps(row, default=str, ensure_ascii=False) + "\n"
+    """A row as a line of JSON; a file of a prompt is named by its path, what else JSON has no form for is a string."""
+    return json.dumps(row, default=_plain, ensure_ascii=False) + "\n"
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -50,3 +51,13 @@ def mend_rows(path: Path) -> None:
     """Cut a last line that a kill has torn off a file, so that further rows can be added."""
     if path.is_file() and not (content := path.read_bytes()).endswith(b"\n"):
         path.write_bytes(content[: content.rfind(b"\n") + 1])
+
+
+def _plain(value: Any) -> str:
+    """The same for the same content, so that rows can be compared."""
+    if isinstance(value, Media) and value.path:
+        return value.path
+    try:
+        return f"{type(value).__name__} {content_hash(value)}"
+    except TypeError:
+        return str(value)

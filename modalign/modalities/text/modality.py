@@ -21,7 +21,15 @@ from modalign.modalities.text.corrected_tokens import PROVIDES, corrected_sums
 from modalign.modalities.text.encoding import TextCell, TextEncoder
 from modalign.modalities.text.export import export_policy
 from modalign.modalities.text.fingerprint import text_fingerprint
-from modalign.modalities.text.generation import Special, generate, left_padded, stop_tokens, text_prompt
+from modalign.modalities.text.generation import (
+    LayOut,
+    Prompted,
+    Special,
+    generate,
+    left_padded,
+    stop_tokens,
+    text_prompt,
+)
 from modalign.modalities.text.loading import (
     Dtype,
     LoadOptions,
@@ -194,8 +202,7 @@ class Text(LoraModality):
             ConfigError: `needs` names something this modality does not compute, a sequence is longer than the model
                 takes, or the model cannot run the layout.
         """
-        for name in sorted(needs.extra - self.provides):
-            raise ConfigError(f"The text modality cannot compute {name!r}.", did_you_mean(name, self.provides))
+        self._check_needs(needs)
         inputs = batch.inputs
         check_positions(unwrapped(model), inputs["longest"], "A sequence")
         if needs.no_grad_roles and torch.is_grad_enabled():
@@ -210,6 +217,10 @@ class Text(LoraModality):
         if needs.token_logps:
             likelihood.token_logps, likelihood.token_mask = token_grid(logps, batch)
         return likelihood
+
+    def _check_needs(self, needs: Needs) -> None:
+        for name in sorted(needs.extra - self.provides):
+            raise ConfigError(f"The {self.name} modality cannot compute {name!r}.", did_you_mean(name, self.provides))
 
     def fingerprint(self) -> str:
         """See `Modality.fingerprint`: everything that decides which tokens are scored and how they are computed."""
@@ -243,9 +254,9 @@ class Text(LoraModality):
         """
         chosen = sampling_options(options)
         room = self._prompt_room(model, chosen.max_new_tokens)
-        encoded = [text_prompt(self.encoder.encode_prompt(prompt, room)) for prompt in prompts]
-        special = Special(self._pad_token(), stop_tokens(model, self.tokenizer.eos_token_id))
-        responses = generate(model, encoded, n, seed, special, chosen, partial(left_padded, pad=special.pad))
+        encoded = [self._prompted(prompt, room) for prompt in prompts]
+        special = self._special_tokens(model)
+        responses = generate(model, encoded, n, seed, special, chosen, self._lay_out(special.pad))
         return [
             [self._response(prompt, tokens) for tokens in drawn]
             for prompt, drawn in zip(prompts, responses, strict=True)
@@ -318,10 +329,18 @@ class Text(LoraModality):
         limits = (self.limits.max_prompt_length, self.limits.max_length, left)
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def _pad_token(self) -> int:
-        """Any token that can fill a row up."""
-        known = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id)
-        return next((token for token in known if token is not None), 0)
+    def _prompted(self, prompt: Any, room: int | None) -> Prompted:
+        """A prompt to generate from, of at most `room` tokens."""
+        return text_prompt(self.encoder.encode_prompt(prompt, room))
+
+    def _special_tokens(self, model: nn.Module) -> Special:
+        eos = self.tokenizer.eos_token_id
+        pad = next((token for token in (self.tokenizer.pad_token_id, eos) if token is not None), 0)
+        return Special(pad, stop_tokens(model, eos))
+
+    def _lay_out(self, pad: int) -> LayOut:
+        """How prompts to generate from become batches."""
+        return partial(left_padded, pad=pad)
 
     def _response(self, prompt: Any, tokens: list[int]) -> Any:
         text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)

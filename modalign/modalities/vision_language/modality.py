@@ -1,16 +1,30 @@
 """The vision-language modality: models that answer prompts with images."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 from torch import nn
 
-from modalign.core.batch import CHOSEN, OTHER_CHOSEN, OTHER_IMAGE, REJECTED, Candidate, Comparison, Example, under
+from modalign.core.batch import (
+    CHOSEN,
+    OTHER_CHOSEN,
+    OTHER_IMAGE,
+    REJECTED,
+    Candidate,
+    Comparison,
+    Example,
+    Likelihood,
+    PreferenceBatch,
+    under,
+)
 from modalign.core.errors import RowError, UserError, did_you_mean
+from modalign.core.objectives.base import Needs
 from modalign.modalities.lora import Lora
+from modalign.modalities.text.chat import is_chat
 from modalign.modalities.text.fingerprint import text_fingerprint
+from modalign.modalities.text.generation import LayOut, Prompted, Special
 from modalign.modalities.text.loading import Dtype, Quantization, load_model
 from modalign.modalities.text.modality import Scalar, Text
 from modalign.modalities.text.preparation import prepare_for_training
@@ -19,9 +33,12 @@ from modalign.modalities.vision_language.collation import collate
 from modalign.modalities.vision_language.encoding import TooLong, VisionEncoder
 from modalign.modalities.vision_language.fingerprint import processor_content
 from modalign.modalities.vision_language.freezing import freeze_vision, set_vision_eval
+from modalign.modalities.vision_language.likelihood import MISLED, image_text_likelihood
+from modalign.modalities.vision_language.messages import checked_prompt
 from modalign.modalities.vision_language.model_checks import check_image_tokens
 from modalign.modalities.vision_language.processor import load_processor, set_chat_template
-from modalign.modalities.vision_language.prompts import Message, images_of, with_images
+from modalign.modalities.vision_language.prompts import IMAGE_TAG, Message, answer, images_of, with_images
+from modalign.modalities.vision_language.sampling import ProcessedBatches, never_said, vision_prompt
 from modalign.modalities.vision_language.tokenization import VisionTokenizer
 from modalign.modalities.vision_language.variants.base import ImageVariant
 
@@ -65,6 +82,7 @@ class VisionLanguage(Text):
 
     name: ClassVar[str] = "vision_language"
     reads: ClassVar[frozenset[str]] = frozenset({"text"})
+    provides: ClassVar[frozenset[str]] = Text.provides | {MISLED}
     extra_roles: ClassVar[frozenset[str]] = Text.extra_roles | {
         under(CHOSEN, OTHER_IMAGE),
         under(REJECTED, OTHER_IMAGE),
@@ -185,6 +203,25 @@ class VisionLanguage(Text):
         """See `modalign.modalities.vision_language.collation` for the tensors."""
         return collate(cells)
 
+    def likelihood(self, model: nn.Module, batch: PreferenceBatch, needs: Needs) -> Likelihood:
+        """The summed log-probabilities of completion tokens; each distinct set of images is encoded once.
+
+        Raises:
+            ConfigError: `needs` names something this modality does not compute, or a sequence is longer than the model
+                takes.
+        """
+        self._check_needs(needs)
+        return image_text_likelihood(model, batch, needs, self.chunk_size)
+
+    def _prompted(self, prompt: Any, room: int | None) -> Prompted:
+        return vision_prompt(self.encoder.encode_prompt(prompt, room))
+
+    def _special_tokens(self, model: nn.Module) -> Special:
+        return replace(super()._special_tokens(model), never=never_said(self._tokens, model))
+
+    def _lay_out(self, pad: int) -> LayOut:
+        return ProcessedBatches(self._tokens)
+
     def needs_other_row(self, roles: Sequence[str]) -> bool:
         """See `Modality.needs_other_row`: where the image variant takes another row's."""
         from_row = self.other_image is not None and self.other_image.needs_other_row
@@ -228,6 +265,11 @@ class VisionLanguage(Text):
 
         return Retrieved()
 
+    def preview(self, prompt: Any, response: Any) -> str:
+        """See `Modality.preview`; chats are shown turn by turn, images by their paths."""
+        turns = [*checked_prompt(prompt), *checked_prompt(response if is_chat(response) else answer(str(response)))]
+        return "\n".join(f"{turn['role']}: {''.join(map(_readable, turn['content']))}" for turn in turns)
+
     def fingerprint(self) -> str:
         """See `Modality.fingerprint`: everything that decides which tokens are scored and how they are computed.
 
@@ -248,6 +290,13 @@ class VisionLanguage(Text):
                 "add_eos": self.add_eos,
             },
         )
+
+
+def _readable(part: Mapping[str, Any]) -> str:
+    if part["type"] == "text":
+        return str(part["text"])
+    path = getattr(part["image"], "path", "")
+    return f"<image {path}>" if path else IMAGE_TAG
 
 
 def _answered(comparison: Comparison, role: str) -> tuple[Any, Any]:

@@ -33,6 +33,8 @@ class VisionPrompt(Prompt):
     Attributes:
         text: The rendered chat, with one placeholder an image.
         images: The pictures that the processor was given.
+        processed_text: The text that it was given.
+        special: Whether it was to add special tokens.
         image_tokens: How many of the tokens there are because of the images.
         token_wise: See `VisionCell`.
         vision: See `VisionCell`.
@@ -40,6 +42,8 @@ class VisionPrompt(Prompt):
     """
 
     images: Sequence[Image] = ()
+    processed_text: str = ""
+    special: bool = False
     image_tokens: int = 0
     token_wise: Mapping[str, Tensor] = field(default_factory=dict)
     vision: Mapping[str, Tensor] = field(default_factory=dict)
@@ -105,7 +109,7 @@ class VisionTokenizer(BoundaryTokenizer):
         return ids[len(before) :] if joined else self._ids(whole[len(prompt.text) :], column)
 
     def _processed(self, messages: list[Message], text: str, images: list[Image]) -> VisionPrompt:
-        encoded = self._call(text, images)
+        encoded, processed_text, special = self._call(text, images)
         ids = encoded["input_ids"][0].tolist()
         if not ids:
             raise RowError("the chat template writes nothing for the prompt", "Check the messages.", "prompt")
@@ -115,27 +119,40 @@ class VisionTokenizer(BoundaryTokenizer):
             messages,
             text,
             images,
-            len(ids) - len(self._ids(text, "prompt")) if images else 0,
+            processed_text,
+            special,
+            self._image_tokens(ids, text, len(images)),
             token_wise,
             vision,
             content_hash(vision) if vision else "",
         )
 
-    def _call(self, text: str, images: list[Image]) -> Mapping[str, Any]:
-        """The processor's output for one prompt; its begin-of-sequence token stands there once, and nothing ends it."""
+    def _image_tokens(self, ids: list[int], text: str, images: int) -> int:
+        """How many more tokens there are than the prompt would have without its placeholders."""
+        if not images:
+            return 0
+        plain, bos = self._ids(text, "prompt"), self.tokenizer.bos_token_id
+        return len(ids) - ids.count(bos) - (len(plain) - plain.count(bos)) + images
+
+    def _call(self, text: str, images: list[Image]) -> tuple[Mapping[str, Any], str, bool]:
+        """The processor's output for one prompt; its begin-of-sequence token stands there once, and nothing ends it.
+
+        Returns:
+            The output, the text that the processor was given, and whether it was to add special tokens.
+        """
         bos = self.tokenizer.bos_token
         special = not self._ends_text and not (bos and text.startswith(bos))
         if self._ends_text and bos and self._start and not text.startswith(bos):
             text = bos + text
         encoded = self._output(text, images, special)
         if special and _count(encoded, self.tokenizer.bos_token_id) > max(1, text.count(bos or "\0")):
-            encoded = self._output(text, images, False)
-        return encoded
+            special, encoded = False, self._output(text, images, False)
+        return encoded, text, special
 
     def _output(self, text: str, images: list[Image], special: bool) -> Mapping[str, Any]:
         try:
             return self.processor(  # type: ignore[no-any-return]
-                text=[text], images=images or None, add_special_tokens=special, return_tensors="pt"
+                text=[text], images=[images] if images else None, add_special_tokens=special, return_tensors="pt"
             )
         except PROCESSOR_ERRORS as error:
             raise RowError(
@@ -165,7 +182,7 @@ class VisionTokenizer(BoundaryTokenizer):
                 )
 
     def _refuse_placeholder_ids(self, completion: list[int], column: str) -> None:
-        found = sorted(self._placeholder_ids.intersection(completion))
+        found = sorted(self.placeholder_ids.intersection(completion))
         if found:
             raise RowError(
                 f"the response holds what stands for an image: {self.tokenizer.convert_ids_to_tokens(found[0])!r}",
@@ -182,7 +199,8 @@ class VisionTokenizer(BoundaryTokenizer):
         return placeholders(self.processor)
 
     @cached_property
-    def _placeholder_ids(self) -> frozenset[int]:
+    def placeholder_ids(self) -> frozenset[int]:
+        """The tokens that stand for an image, video or sound."""
         ids = self.tokenizer.convert_tokens_to_ids(list(self._placeholders))
         unknown = self.tokenizer.unk_token_id
         return frozenset(token for token in ids if token is not None and token != unknown)
