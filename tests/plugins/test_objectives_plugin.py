@@ -10,7 +10,8 @@ import pytest
 
 from modalign.plugins.objectives import modalign_register_objectives
 
-NAMES = ["sft", "dpo", "robust_dpo", "ipo", "hinge", "simpo", "orpo", "cpo", "mapo", "kto", "bco", "rankdpo", "sum"]
+NAMES = ["sft", "dpo", "robust_dpo", "ipo", "hinge", "simpo", "orpo", "cpo", "mapo", "kto", "bco", "rankdpo"]
+NAMES += ["lc_dpo", "mm_dpo", "dense_dpo", "rdpo_visual", "mdpo", "symmpo", "vdpo", "povid", "sum"]
 
 
 def registered() -> dict[str, tuple[str, str]]:

@@ -7,12 +7,19 @@ from torch import Tensor
 
 from modalign.core.batch import Likelihood, PreferenceBatch
 from modalign.core.objectives.base import Feedback, Objective, ObjectiveOutput
+from modalign.core.objectives.dense import DenseDpo
+from modalign.core.objectives.distracted import Povid
+from modalign.core.objectives.guided import VDpo
+from modalign.core.objectives.length import LcDpo
 from modalign.core.objectives.listwise import RankDpo
 from modalign.core.objectives.mapo import MaPo
 from modalign.core.objectives.pairwise import Dpo, Hinge, Ipo, RobustDpo
 from modalign.core.objectives.pointwise import Bco, Kto
 from modalign.core.objectives.reference_free import Cpo, Orpo, SimPo
+from modalign.core.objectives.scaled import MmDpo
 from modalign.core.objectives.sft import Sft
+from modalign.core.objectives.symmetric import SymMpo
+from modalign.core.objectives.visual import MDpo, RdpoVisual
 from modalign.core.objectives.weighted_sum import WeightedSum
 
 PAIR = ("chosen", "rejected")
@@ -46,6 +53,14 @@ def all_objectives() -> dict[str, Objective]:
         "kto": Kto(),
         "bco": Bco(),
         "rankdpo": RankDpo(),
+        "lc_dpo": LcDpo(),
+        "mm_dpo": MmDpo(),
+        "dense_dpo": DenseDpo(),
+        "rdpo_visual": RdpoVisual(),
+        "mdpo": MDpo(),
+        "symmpo": SymMpo(),
+        "vdpo": VDpo(),
+        "povid": Povid(),
         "sum": WeightedSum(parts, {"sft": 0.5}),
     }
 
@@ -93,22 +108,43 @@ def thumbs(dtype: torch.dtype = torch.float64) -> tuple[Likelihood, Likelihood, 
 def random_pairs(
     rows: int, seed: int = 0, dtype: torch.dtype = torch.float64, roles: tuple[str, ...] = TRIPLE
 ) -> tuple[Likelihood, Likelihood, PreferenceBatch]:
-    """Pairs with a mismatched cell beside them: data that every objective can be computed from."""
+    """Pairs with other cells beside them, scores, and every quantity that an objective may need."""
     generator = torch.Generator().manual_seed(seed)
     shape = (rows, len(roles))
     sizes = torch.randint(1, 9, shape, generator=generator).float()
     draw = lambda: -sizes * torch.rand(shape, generator=generator, dtype=torch.float64) - 0.01  # noqa: E731
     policy = Likelihood(draw().to(dtype).requires_grad_(), sizes)
-    return policy, Likelihood(draw().to(dtype), sizes), make_batch(roles, sizes)
+    reference = Likelihood(draw().to(dtype), sizes)
+    for one in (policy, reference):
+        one.extra = {"corrected_logps": draw().to(dtype) / 2, "corrected_sizes": (sizes / 2).floor()}
+        one.extra["misled_logps"] = draw().to(dtype)
+    scores = torch.full(shape, torch.nan)
+    for column, role in enumerate(roles):
+        if role in PAIR:
+            scores[:, column] = torch.rand(rows, generator=generator) + 2 * (role == "chosen")
+    return policy, reference, make_batch(roles, sizes, scores=scores)
 
 
 def random_rows(
-    name: str, rows: int, seed: int = 0, dtype: torch.dtype = torch.float64, roles: tuple[str, ...] = TRIPLE
+    name: str,
+    rows: int,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    roles: tuple[str, ...] | None = None,
+    spare: tuple[str, ...] = (),
 ) -> tuple[Likelihood, Likelihood, PreferenceBatch]:
-    """Data that a built-in objective learns from: the pairs of `random_pairs`, as lists of two where it wants lists."""
-    policy, reference, batch = random_pairs(rows, seed, dtype, roles)
+    """Data that a built-in objective learns from: the pairs of `random_pairs`, as lists of two where it wants lists.
+
+    The cells are of `roles`, by default those of `roles_of`, and of `spare`, which no objective reads.
+    """
+    policy, reference, batch = random_pairs(rows, seed, dtype, (*(roles or roles_of(name)), *spare))
     listwise = all_objectives()[name].feedback == Feedback.LISTWISE
     return policy, reference, as_lists(batch) if listwise else batch
+
+
+def roles_of(name: str) -> tuple[str, ...]:
+    """A pair, and the cells that a built-in objective wants beside it; a mismatched one for the others too."""
+    return (*PAIR, *(all_objectives()[name].extra_roles or ("mismatched",)))
 
 
 def as_lists(batch: PreferenceBatch) -> PreferenceBatch:
