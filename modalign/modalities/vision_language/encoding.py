@@ -6,16 +6,20 @@ from math import sqrt
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from modalign.core.batch import Comparison, Example
 from modalign.core.errors import RowError
+from modalign.modalities.image.decoding import MIN_SIDE
+from modalign.modalities.text.corrected_tokens import marked_tokens
 from modalign.modalities.text.truncation import Limits
 from modalign.modalities.vision_language.cell import VisionCell
 from modalign.modalities.vision_language.tokenization import VisionPrompt, VisionTokenizer
 
 TooLong = Literal["error", "resize"]
 RESIZES = 8
-LARGEST_STEP = 0.9
+WELL_FILLED = 0.95
+"""Images are not scaled more closely than to this share of the room there is."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,13 @@ class VisionEncoder:
         room = self.limits.prompt_room(max(map(len, cut)))
         fitted = [self._fitted(*pair, room, extra) for pair in zip(contexts, prompts, strict=True)]
         _refuse_made_equal(places, completions, cut)
+        marked = marked_tokens(comparison, completions, list(map(len, cut)), self.tokens.tokenizer)
         return Example(
             comparison,
-            cells=tuple(cell(fitted[place], completion) for place, completion in zip(places, cut, strict=True)),
+            cells=tuple(
+                _cell(fitted[place], completion, corrected)
+                for place, completion, corrected in zip(places, cut, marked, strict=True)
+            ),
             sizes=tuple(map(len, cut)),
             truncated=cut != completions or any(a is not b for a, b in zip(fitted, prompts, strict=True)),
         )
@@ -70,17 +78,32 @@ class VisionEncoder:
         """The prompt where `room` tokens hold it, or else with smaller images."""
         if room is None or len(prompt.ids) <= room:
             return prompt
-        text = len(prompt.ids) - prompt.image_tokens
-        if self.too_long == "error" or not prompt.images or text >= room:
-            raise self._refusal(prompt, room)
-        smaller, scale = prompt, 1.0
-        for _ in range(RESIZES):
-            # The tokens of an image grow with its area, though in steps.
-            scale *= min(LARGEST_STEP, sqrt((room - text) / smaller.image_tokens))
-            smaller = self.tokens.prompt(context, extra, scale)
-            if len(smaller.ids) <= room:
-                return smaller
+        if self.too_long == "resize" and prompt.images:
+            resized = self._resized(context, prompt, room, extra)
+            if resized is not None:
+                return resized
         raise self._refusal(prompt, room)
+
+    def _resized(self, context: Any, prompt: VisionPrompt, room: int, extra: Mapping[str, Any]) -> VisionPrompt | None:
+        """The prompt with its images scaled down by one factor, as little as `room` asks; None where nothing helps."""
+        smallest = min(1.0, MIN_SIDE / min(min(image.size) for image in prompt.images))
+        fitting = self.tokens.prompt(context, extra, smallest)
+        if len(fitting.ids) > room:
+            return None
+        low, high = smallest, 1.0
+        # The tokens of an image grow with its area, though in steps and up to a limit: so much for a first guess.
+        scale = sqrt(max(0, room - len(prompt.ids) + prompt.image_tokens) / max(1, prompt.image_tokens))
+        for _ in range(RESIZES):
+            scale = scale if low < scale < high else sqrt(low * high)
+            tried = self.tokens.prompt(context, extra, scale)
+            if len(tried.ids) > room:
+                high = scale
+            else:
+                low, fitting = scale, tried
+                if len(tried.ids) >= WELL_FILLED * room:
+                    break
+            scale = sqrt(low * high)
+        return fitting
 
     def _refusal(self, prompt: VisionPrompt, room: int) -> RowError:
         images = f", {prompt.image_tokens} of them for {len(prompt.images)} images" if prompt.images else ""
@@ -89,7 +112,7 @@ class VisionEncoder:
             cures.append(
                 "set modality.too_long: resize to scale such images down"
                 if self.too_long == "error"
-                else "lower the processor's number of tokens an image (it does not fall with the image's size)"
+                else "make the prompt shorter: the smallest images do not help"
             )
         return RowError(
             f"the prompt is too long: it has {len(prompt.ids)} tokens{images}, and {room} fit",
@@ -98,14 +121,14 @@ class VisionEncoder:
         )
 
 
-def cell(prompt: VisionPrompt, completion: Sequence[int]) -> VisionCell:
-    """The cell of a prompt and the tokens to be scored after it."""
+def _cell(prompt: VisionPrompt, completion: Sequence[int], corrected: Tensor | None) -> VisionCell:
     return VisionCell(
         torch.tensor(prompt.ids, dtype=torch.int32),
         torch.tensor(completion, dtype=torch.int32),
         prompt.token_wise,
         prompt.vision,
         prompt.vision_key,
+        corrected=corrected,
     )
 
 

@@ -10,6 +10,8 @@ from modalign.core.batch import CHOSEN, OTHER_IMAGE, Likelihood, PreferenceBatch
 from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Needs
 from modalign.modalities.modes import unwrapped
+from modalign.modalities.text.corrected_tokens import PROVIDES, corrected_sums
+from modalign.modalities.text.corrected_tokens import PROVIDES, corrected_sums
 from modalign.modalities.text.logprobs import completion_logps, joined, likeliest_tokens, token_grid
 from modalign.modalities.text.model_checks import check_positions
 from modalign.modalities.vision_language.collation import select_cells
@@ -28,7 +30,7 @@ def image_text_likelihood(model: nn.Module, batch: PreferenceBatch, needs: Needs
     Args:
         model: A transformers image-text-to-text model, or a peft model around one.
         batch: As `collation` lays its inputs out.
-        needs: Of its extra quantities, `misled_logps` is computed here.
+        needs: Of its extra quantities, `misled_logps` is computed here, and those of corrected tokens as for text.
         chunk_size: How many tokens' logits are held at once.
 
     Raises:
@@ -42,8 +44,12 @@ def image_text_likelihood(model: nn.Module, batch: PreferenceBatch, needs: Needs
     logps = _logps(causal, scored, chunk_size, free)
     own, misled = logps[: len(inputs["cells"])], logps[len(inputs["cells"]) :]
     likelihood = Likelihood(_summed(own, inputs["cells"], batch), batch.sizes)
+    if needs.extra & PROVIDES:
+        likelihood.extra.update(corrected_sums(own, batch))
     if MISLED in needs.extra:
         likelihood.extra[MISLED] = _summed(misled, scored["cells"][len(own) :], batch)
+    if needs.extra & PROVIDES:
+        likelihood.extra.update(corrected_sums(own, batch))
     if needs.token_logps:
         likelihood.token_logps, likelihood.token_mask = token_grid(own, batch)
     return likelihood

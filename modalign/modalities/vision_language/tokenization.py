@@ -173,7 +173,7 @@ class VisionTokenizer(BoundaryTokenizer):
             )
 
     def _refuse_placeholders(self, text: str, column: str) -> None:
-        for token in self._placeholders:
+        for token in self.placeholders:
             if token in text:
                 raise RowError(
                     f"the text holds what stands for an image: {token!r}",
@@ -195,13 +195,14 @@ class VisionTokenizer(BoundaryTokenizer):
         return PartsRenderer(self.processor, self.chat_options)
 
     @cached_property
-    def _placeholders(self) -> tuple[str, ...]:
+    def placeholders(self) -> tuple[str, ...]:
+        """The texts that stand for an image, video or sound."""
         return placeholders(self.processor)
 
     @cached_property
     def placeholder_ids(self) -> frozenset[int]:
         """The tokens that stand for an image, video or sound."""
-        ids = self.tokenizer.convert_tokens_to_ids(list(self._placeholders))
+        ids = self.tokenizer.convert_tokens_to_ids(list(self.placeholders))
         unknown = self.tokenizer.unk_token_id
         return frozenset(token for token in ids if token is not None and token != unknown)
 
