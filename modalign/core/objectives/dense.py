@@ -69,7 +69,7 @@ class DenseDpo(Objective):
         weighted = ratios + (self.gamma - 1) * corrected
         if not self.average:
             return weighted
-        total = policy.sizes + (self.gamma - 1) * policy.extra[SIZES]
+        total = policy.sizes + (self.gamma - 1) * policy.extra[SIZES].to(ratios.dtype)
         # A cell that does not exist has no tokens.
         return weighted / total.where(total > 0, 1.0)
 

@@ -32,4 +32,4 @@ class LcDpo(Dpo):
 
     def normalize(self, ratios: Tensor, sizes: Tensor) -> Tensor:
         """The log-ratios with the price of their length, which the loss multiplies by beta."""
-        return ratios + self.alpha / self.beta * sizes
+        return ratios + self.alpha / self.beta * sizes.to(ratios.dtype)

@@ -8,7 +8,7 @@ from torch import Tensor
 from modalign.core.batch import CHOSEN, REJECTED, Likelihood, PreferenceBatch
 from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Feedback, Metric, Objective, ObjectiveOutput, Term, pair, pair_metrics
-from modalign.core.objectives.cells import full_precision, log_ratios, require_cells, row_numbers
+from modalign.core.objectives.cells import log_ratios, require_cells, row_numbers
 from modalign.core.objectives.options import not_negative, positive
 from modalign.core.objectives.pairwise import logistic_loss
 
@@ -45,7 +45,7 @@ class MmDpo(Objective):
         require_cells(batch, CHOSEN, REJECTED)
         ratios = log_ratios(policy, reference)
         chosen, rejected = pair(ratios, batch)
-        betas = self._betas(_score_margins(batch).to(ratios.dtype))
+        betas = self._betas(_score_margins(batch, ratios.dtype))
         metrics = pair_metrics(self.beta * ratios, policy, batch)
         return ObjectiveOutput((Term(logistic_loss(betas * (chosen - rejected))),), metrics | {"beta": Metric(betas)})
 
@@ -54,13 +54,13 @@ class MmDpo(Objective):
         return self.beta * (1 + self.w * -torch.expm1(-self.k * margins.clamp(min=0)))
 
 
-def _score_margins(batch: PreferenceBatch) -> Tensor:
+def _score_margins(batch: PreferenceBatch, dtype: torch.dtype) -> Tensor:
     """`(B,)`: how much better the data finds the chosen responses.
 
     Raises:
         ConfigError: A response has no score; it names the rows.
     """
-    chosen, rejected = pair(full_precision(batch.scores), batch)
+    chosen, rejected = pair(batch.scores.to(dtype), batch)
     margins = chosen - rejected
     lacking = ~margins.isfinite()
     if lacking.any():
