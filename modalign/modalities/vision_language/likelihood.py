@@ -11,7 +11,6 @@ from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Needs
 from modalign.modalities.modes import unwrapped
 from modalign.modalities.text.corrected_tokens import PROVIDES, corrected_sums
-from modalign.modalities.text.corrected_tokens import PROVIDES, corrected_sums
 from modalign.modalities.text.logprobs import completion_logps, joined, likeliest_tokens, token_grid
 from modalign.modalities.text.model_checks import check_positions
 from modalign.modalities.vision_language.collation import select_cells
@@ -44,8 +43,6 @@ def image_text_likelihood(model: nn.Module, batch: PreferenceBatch, needs: Needs
     logps = _logps(causal, scored, chunk_size, free)
     own, misled = logps[: len(inputs["cells"])], logps[len(inputs["cells"]) :]
     likelihood = Likelihood(_summed(own, inputs["cells"], batch), batch.sizes)
-    if needs.extra & PROVIDES:
-        likelihood.extra.update(corrected_sums(own, batch))
     if MISLED in needs.extra:
         likelihood.extra[MISLED] = _summed(misled, scored["cells"][len(own) :], batch)
     if needs.extra & PROVIDES:
