@@ -41,7 +41,8 @@ def _row(policy: Likelihood, reference: Likelihood, batch: PreferenceBatch, numb
     row: dict[str, Any] = {}
     for column, role in enumerate(batch.roles):
         row[role], row[f"ref {role}"] = policy.logps[number, column], reference.logps[number, column]
-        row[f"size {role}"], row[f"score {role}"] = policy.sizes[number, column], batch.scores[number, column].double()
+        sizes, scores = policy.sizes[number, column], batch.scores[number, column]
+        row[f"size {role}"], row[f"score {role}"] = sizes.double(), scores.double()
         for name in policy.extra:
             row[f"{name} {role}"] = policy.extra[name][number, column]
             row[f"ref {name} {role}"] = reference.extra[name][number, column]
