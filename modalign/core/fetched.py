@@ -23,8 +23,9 @@ from urllib.request import (
 from modalign.core.errors import RowError
 from modalign.core.media import Media
 
-TIMEOUT = 30.0
-"""Seconds that a server may stay silent, and that a file may take in all."""
+SILENCE = 30.0
+LONGEST = 120.0
+"""Seconds that a server may say nothing, and that a file may take in all."""
 
 MAX_BYTES = 64 << 20
 _BLOCK = 1 << 16
@@ -69,15 +70,17 @@ def _fetch(url: str) -> bytes:
         OSError: It cannot be had, or not in time.
         RowError: It is too large or empty.
     """
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + LONGEST
     content = bytearray()
-    with _opener().open(Request(url, headers={"User-Agent": "modalign"}), timeout=TIMEOUT) as answer:
+    with _opener().open(Request(url, headers={"User-Agent": "modalign"}), timeout=SILENCE) as answer:
         while block := answer.read1(_BLOCK):
             content += block
             if len(content) > MAX_BYTES:
                 raise RowError(f"cannot be fetched: {url!r} holds more than {MAX_BYTES} bytes", "Remove the row.")
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not complete after {TIMEOUT:g} seconds")
+                raise TimeoutError(f"not complete after {LONGEST:g} seconds")
+        if answer.length:
+            raise OSError(f"it breaks off {answer.length} bytes before its end")
     if not content:
         raise RowError(f"cannot be fetched: {url!r} is empty", "Remove the row.")
     return bytes(content)

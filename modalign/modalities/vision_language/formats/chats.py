@@ -46,7 +46,7 @@ def with_images(prompt: Content, images: Sequence[Media], column: str, **reading
         places = sum(_is_place(part) for message in parted for part in message["content"])
     if places != len(images):
         raise RowError(
-            f"the prompt has {places} places for images, and the row has {len(images)} images",
+            f"images do not fit their places: the prompt has places for {places}, and the row has {len(images)}",
             f'Give each image one part {{"type": "image"}} or one {IMAGE_TAG} tag, or write text without tags, which '
             "all images are put before.",
             column,

@@ -1,0 +1,68 @@
+"""`data.format auto` chooses among all registered formats by the columns of published data sets."""
+
+import warnings
+
+import pytest
+
+from modalign.core.errors import ConfigError, UserError
+from modalign.plugins.formats.auto import AutoFormat
+from modalign.plugins.formats.columns import ColumnsFormat
+from modalign.plugins.formats.trl_preference import TrlPreference
+from modalign.plugins.manager import registry
+from tests.modalities.vision_language.formats.samples import QUESTION, RED, SAMPLES, TRL, Looking, Strings, stored
+
+PAIR = {"prompt": QUESTION, "chosen": "A cat.", "rejected": "A dog."}
+
+
+@pytest.mark.parametrize(("name", "row"), SAMPLES, ids=[f"{name}-{k}" for k, (name, _) in enumerate(SAMPLES)])
+def test_every_published_row_is_known_by_its_columns(name, row):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert AutoFormat().resolve(row, "file", Looking()).name == name
+
+
+def test_every_format_of_the_modality_has_a_sample():
+    registered = {
+        entry.name for entry in registry().entries("format") if entry.plugin.name == "builtin-vision-language"
+    }
+    assert registered == {name for name, _ in SAMPLES}
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        (PAIR, "trl_preference"),
+        ({"prompt": QUESTION, "completion": "A cat."}, "demonstration"),
+        ({"prompt": QUESTION, "completion": "A cat.", "label": False}, "unpaired"),
+    ],
+)
+def test_files_of_text_alone_are_read_by_formats_of_text(row, name):
+    assert AutoFormat().resolve(row, "file", Looking()).name == name
+
+
+@pytest.mark.parametrize(
+    "images", [{"img": "a.png"}, {"image_1": stored(RED)}, {"other_images": ["a.png"]}, {"img_path": "a.png"}]
+)
+def test_no_format_of_text_is_taken_where_it_would_not_show_the_images(images):
+    row = {"prompt": QUESTION, "completions": ["a", "b"], "scores": [1, 0], **images}
+    assert AutoFormat().resolve(row, "file", Strings()).name == "ranked"
+    with pytest.raises(UserError, match=next(iter(images))) as caught:
+        AutoFormat().resolve(row, "file", Looking())
+    assert "vision_language" in caught.value.cure
+
+
+@pytest.mark.parametrize(
+    "format", [TrlPreference(), ColumnsFormat(prompt="prompt", chosen="chosen", rejected="rejected")]
+)
+def test_a_format_of_text_that_is_named_refuses_images_too(format):
+    assert format.resolve({**PAIR, "image": None, "images": []}, "file", Looking()) is format
+    with pytest.raises(ConfigError, match=r"file holds images \(image\)"):
+        format.resolve({**PAIR, "image": "a.png"}, "file", Looking())
+
+
+def test_a_run_on_text_is_told_that_images_are_ignored():
+    with pytest.warns(UserWarning, match=r"file holds images \(images\).*they are ignored"):
+        AutoFormat().resolve(TRL, "file", Strings())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        AutoFormat().resolve(PAIR, "file", Strings())
