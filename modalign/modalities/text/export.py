@@ -10,12 +10,12 @@ from modalign.modalities.modes import is_peft_model, unwrapped
 from modalign.modalities.text.loading import dropout_as_loaded
 
 
-def export_policy(policy: Any, tokenizer: Any, folder: Path, card: str, merge: bool, overwrite: bool) -> None:
-    """Write a policy with its tokenizer and a model card; the policy stays as it is.
+def export_policy(policy: Any, preprocessor: Any, folder: Path, card: str, merge: bool, overwrite: bool) -> None:
+    """Write a policy with what makes its inputs, and a model card; the policy stays as it is.
 
     Args:
-        policy: A causal language model, or a peft model around one.
-        tokenizer: Written beside it.
+        policy: A transformers model, or a peft model around one.
+        preprocessor: Its tokenizer or processor, written beside it.
         folder: Must not exist, unless `overwrite`.
         card: The text of README.md.
         merge: Whether an adapter is merged into a full model, rather than written alone.
@@ -37,7 +37,7 @@ def export_policy(policy: Any, tokenizer: Any, folder: Path, card: str, merge: b
             model = merged_copy(policy) if adapted else policy
             with dropout_as_loaded(model):
                 model.save_pretrained(target)
-        tokenizer.save_pretrained(target)
+        preprocessor.save_pretrained(target)
         (target / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -276,7 +276,9 @@ class Text(LoraModality):
         overwrite: bool = False,
         **options: Any,
     ) -> None:
-        """Write a transformers folder (or, unmerged, a peft folder) with tokenizer and model card; whole or not at all.
+        """Write a transformers folder (or, unmerged, a peft folder) with model card and tokenizer or processor.
+
+        It is written whole or not at all.
 
         Args:
             model: The policy; it is not changed.
@@ -290,13 +292,13 @@ class Text(LoraModality):
             UserError: The folder exists or cannot be written, or the adapter can only be written otherwise.
         """
         self.check_export({"merge": merge, **options})
-        export_policy(model, self.tokenizer, folder, card, merge, overwrite)
+        export_policy(model, self._preprocessor, folder, card, merge, overwrite)
 
     def check_export(self, options: Mapping[str, Any]) -> None:
         """See `Modality.check_export`."""
         for name in options:
             if name not in ("merge", "overwrite"):
-                raise UserError(f"Exporting text has no option {name!r}.", did_you_mean(name, ("merge", "overwrite")))
+                raise UserError(f"Exporting {self.name} has no option {name!r}.", did_you_mean(name, ("merge", "overwrite")))
         if options.get("merge", True):
             return
         if self.lora is None:
@@ -328,6 +330,11 @@ class Text(LoraModality):
         left = None if positions is None else positions - new_tokens
         limits = (self.limits.max_prompt_length, self.limits.max_length, left)
         return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
+    def _preprocessor(self) -> Any:
+        """What is written beside an exported model."""
+        return self.tokenizer
 
     def _prompted(self, prompt: Any, room: int | None) -> Prompted:
         """A prompt to generate from, of at most `room` tokens."""

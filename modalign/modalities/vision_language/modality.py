@@ -213,6 +213,10 @@ class VisionLanguage(Text):
         self._check_needs(needs)
         return image_text_likelihood(model, batch, needs, self.chunk_size)
 
+    @property
+    def _preprocessor(self) -> Any:
+        return self.processor
+
     def _prompted(self, prompt: Any, room: int | None) -> Prompted:
         return vision_prompt(self.encoder.encode_prompt(prompt, room))
 
