@@ -83,7 +83,7 @@ def llava() -> Parts:
         patch_size=PATCH,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=chat_template("<image>\n", "{role_upper}: ", " "),
+        chat_template=chat_template("<image>\n", "{role_upper}:", " ", lead=" "),
     )
     return _parts(config, processor)
 
@@ -131,7 +131,7 @@ def idefics3() -> Parts:
 
     tokenizer = fast_tokenizer(_idefics_tokens(), {}, adds_bos=True)
     images = Idefics3ImageProcessor(size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE})
-    template = chat_template("<image>", "{role_title}: ", "", bos=True)
+    template = chat_template("<image>", "{role_title}:", "", bos=True, lead=" ")
     processor = Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=template)
     return _parts(_idefics_config(Idefics3Config, processor), processor)
 
@@ -142,7 +142,7 @@ def smolvlm() -> Parts:
     named = {"image_token": "<image>", "fake_image_token": "<fake_token_around_image>", "video_token": "<video>"}
     tokenizer = fast_tokenizer((*_idefics_tokens(), "<video>"), named)
     images = SmolVLMImageProcessor(size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE})
-    template = chat_template("<image>", "{role_title}: ", "\n", bos=True)
+    template = chat_template("<image>", "{role_title}:", "\n", bos=True, lead=" ")
     processor = SmolVLMProcessor(images, tokenizer, SmolVLMVideoProcessor(), image_seq_len=4, chat_template=template)
     return _parts(_idefics_config(SmolVLMConfig, processor), processor)
 
@@ -286,7 +286,7 @@ def llava_next() -> Parts:
         patch_size=PATCH,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
-        chat_template=chat_template("<image>\n", "[{role}] ", " "),
+        chat_template=chat_template("<image>\n", "[{role}]", " ", lead=" "),
     )
     return _parts(config, processor)
 
@@ -338,7 +338,7 @@ FAMILIES: dict[str, Callable[[], Parts]] = {
 }
 
 
-def chat_template(image: str, turn_start: str, after_turn: str, bos: bool = False) -> str:
+def chat_template(image: str, turn_start: str, after_turn: str, bos: bool = False, lead: str = "") -> str:
     """A template whose messages hold text or typed parts; the assistant's turn ends with EOS and `after_turn`.
 
     Args:
@@ -346,6 +346,7 @@ def chat_template(image: str, turn_start: str, after_turn: str, bos: bool = Fals
         turn_start: What opens a turn; `{role}`, `{role_title}` and `{role_upper}` become the role.
         after_turn: What follows the end of a turn.
         bos: Whether it begins with BOS.
+        lead: What stands before a turn's content; a turn that is to be generated begins with it.
     """
     roles = {"{role}": "role", "{role_title}": "role | title", "{role_upper}": "role | upper"}
     start = turn_start
@@ -359,7 +360,8 @@ def chat_template(image: str, turn_start: str, after_turn: str, bos: bool = Fals
         "{% endfor %}{% endif %}"
     )
     end = ("{{ '" + EOS + "' }}" if turn_start else "{% if role == 'assistant' %}" + EOS + "{% endif %}") + after_turn
-    turns = "{% for message in messages %}{% set role = message['role'] %}" + start + parts + end + "{% endfor %}"
+    turn = "{% set role = message['role'] %}" + start + lead + parts + end
+    turns = "{% for message in messages %}" + turn + "{% endfor %}"
     return ("{{ bos_token }}" if bos else "") + turns + "{% if add_generation_prompt %}" + opening + "{% endif %}"
 
 
