@@ -19,15 +19,16 @@ def main(argv: list[str]) -> int:
     _check(options)
     no_bars_off_terminal()
     from modalign.commands.generate_identity import rewards_identity
-    from modalign.commands.generate_inputs import named_values, read_prompts, rewards
+    from modalign.commands.generate_inputs import named_values, rewards
     from modalign.commands.generate_models import open_models
+    from modalign.commands.generate_prompts import read_prompts
     from modalign.core.generations import ROWS, Generations, Request
 
     quiet_lightning()
-    prompts = read_prompts(options.prompts, options.prompt_column, options.limit)
     sampling = named_values(options.sampling, "--sampling")
     judges, described = rewards(options.rewards)
     models = open_models(options)
+    prompts = read_prompts(options.prompts, options.prompt_column, options.limit, models.modality)
     models.modality.check_sampling(sampling)
     for judge in judges.values():
         judge.check(models.modality)

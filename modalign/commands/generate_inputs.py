@@ -1,4 +1,4 @@
-"""What `modalign generate` is given: prompts, sampling options and rewards."""
+"""What `modalign generate` is given beside prompts: sampling options and rewards."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,28 +8,9 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from modalign.commands.parsing import prepare_parsing
-from modalign.core.errors import RowError, UserError, did_you_mean
+from modalign.core.errors import UserError, did_you_mean
 from modalign.core.reward import Reward
-from modalign.core.sources import open_rows
 from modalign.plugins.manager import registry
-
-
-def read_prompts(path: Path, column: str, limit: int | None) -> list[Any]:
-    """The prompts of a file.
-
-    Args:
-        path: Text with a prompt a line, empty ones left out, or anything that training data is read from.
-        column: Where the prompts are, unless it is text.
-        limit: How many at most.
-
-    Raises:
-        UserError: The file cannot be read, or holds no prompts.
-        RowError: A row has none.
-    """
-    prompts = _lines(path) if path.suffix == ".txt" else _column(path, column, limit)
-    if not prompts:
-        raise UserError(f"{path} holds no prompts", "Write at least one.")
-    return prompts[:limit]
 
 
 def named_values(words: Sequence[str], option: str) -> dict[str, Any]:
@@ -91,26 +72,6 @@ def build(kind: Any, described: Mapping[str, Any], option: str, cure: str) -> tu
         return parser.instantiate(parsed).described, parsed.described
     except (ArgumentError, TypeError, ValueError) as error:
         raise UserError(f"{option} cannot be built: {error}", cure) from error
-
-
-def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in _text(path, "--prompts").splitlines() if line.strip()]
-
-
-def _column(path: Path, column: str, limit: int | None) -> list[Any]:
-    prompts: list[Any] = []
-    for number, row in open_rows(path).rows():
-        if limit is not None and len(prompts) == limit:
-            break
-        if isinstance(row, RowError):
-            raise row
-        if not row.get(column):
-            problem = f"the column {column!r} is empty" if column in row else f"there is no column {column!r}"
-            raise RowError(
-                f"{path}, row {number}: {problem}", f"Name it by --prompt-column; {did_you_mean(column, list(row))}"
-            )
-        prompts.append(row[column])
-    return prompts
 
 
 def _mapping(path: Path, option: str) -> dict[str, Any]:

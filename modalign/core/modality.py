@@ -184,6 +184,18 @@ class Modality(ABC):
         """Whether `adapter_off` would show the model as it was before training."""
         return False
 
+    def prompt_of(self, row: Mapping[str, Any], column: str) -> Any:
+        """The prompt in a row of a file of prompts, with what belongs to it in other columns, such as images.
+
+        Args:
+            row: As it was read; paths in what is returned are `Media`.
+            column: Where the prompt is; it is not empty.
+
+        Raises:
+            RowError: It is no prompt.
+        """
+        return row[column]
+
     def sample(
         self, model: nn.Module, prompts: Sequence[Any], n: int = 1, seed: int = 0, **options: Any
     ) -> list[list[Any]]:

@@ -20,7 +20,7 @@ from modalign.core.batch import (
     under,
 )
 from modalign.core.errors import RowError, UserError, did_you_mean
-from modalign.core.objectives.base import Needs
+from modalign.core.objectives.base import Needs, Objective
 from modalign.modalities.lora import Lora
 from modalign.modalities.text.chat import is_chat
 from modalign.modalities.text.fingerprint import text_fingerprint
@@ -32,11 +32,12 @@ from modalign.modalities.vision_language.cell import VisionCell
 from modalign.modalities.vision_language.collation import collate
 from modalign.modalities.vision_language.encoding import TooLong, VisionEncoder
 from modalign.modalities.vision_language.fingerprint import processor_content
-from modalign.modalities.vision_language.freezing import freeze_vision, set_vision_eval
+from modalign.modalities.vision_language.freezing import freeze, pattern, told, vision_modules
 from modalign.modalities.vision_language.likelihood import MISLED, image_text_likelihood
 from modalign.modalities.vision_language.messages import checked_prompt
 from modalign.modalities.vision_language.model_checks import check_image_tokens
 from modalign.modalities.vision_language.processor import load_processor, set_chat_template
+from modalign.modalities.vision_language.prompt_rows import row_prompt
 from modalign.modalities.vision_language.prompts import IMAGE_TAG, Message, answer, images_of, with_images
 from modalign.modalities.vision_language.sampling import ProcessedBatches, never_said, vision_prompt
 from modalign.modalities.vision_language.tokenization import VisionTokenizer
@@ -118,6 +119,7 @@ class VisionLanguage(Text):
         self.too_long = too_long
         self.max_image_side = max_image_side
         self.other_image = other_image
+        self._notes: tuple[str, ...] = ()
         super().__init__(
             model,
             tokenizer=processor,
@@ -190,10 +192,15 @@ class VisionLanguage(Text):
         check_image_tokens(policy, self._tokens)
         if self.train_vision:
             return prepare_for_training(policy, self.lora, self.gradient_checkpointing)
-        frozen = freeze_vision(policy)
-        prepared = prepare_for_training(policy, self.lora, self.gradient_checkpointing, frozen)
-        set_vision_eval(policy)
+        names = vision_modules(policy)
+        prepared = prepare_for_training(policy, self.lora, self.gradient_checkpointing, pattern(names))
+        freeze(policy, names)
+        self._notes = (told(prepared, names),)
         return prepared
+
+    def start_notes(self, objective: Objective) -> Sequence[str]:
+        """See `Modality.start_notes`: what of the loaded model trains."""
+        return self._notes
 
     def encode(self, comparison: Comparison) -> Example:
         """See `Modality.encode`; sizes are the scored tokens, the end-of-sequence token among them."""
@@ -212,6 +219,10 @@ class VisionLanguage(Text):
         """
         self._check_needs(needs)
         return image_text_likelihood(model, batch, needs, self.chunk_size)
+
+    def prompt_of(self, row: Mapping[str, Any], column: str) -> Any:
+        """See `Modality.prompt_of`: a chat with the images of the column `images` or `image`."""
+        return row_prompt(row, column)
 
     @property
     def _preprocessor(self) -> Any:
