@@ -36,19 +36,11 @@ class PolicyEmbedder(Embedder):
     pooled output, which CLIP is trained to compare, is what the embedder `clip` gives of that tower.
 
     Args:
-        modality: Has the processor.
+        modality: A `VisionLanguage`, which has the processor.
         policy: Gives the policy.
-
-    Raises:
-        ConfigError: The modality has no processor of images.
     """
 
     def __init__(self, modality: Modality, policy: Callable[[], nn.Module]) -> None:
-        if modality.name != "vision_language":
-            raise ConfigError(
-                f"The embedder `policy` needs a vision tower, and the modality is {modality.name!r}.",
-                "Use the modality vision_language, or the embedder clip or open_clip.",
-            )
         self._modality: Any = modality
         self._policy = policy
 
@@ -110,11 +102,11 @@ class ClipEmbedder(Embedder):
         return self._clip.images(pictures)
 
 
-def check_embedder(kind: str, options: Mapping[str, Any]) -> None:
+def check_embedder(kind: str, options: Mapping[str, Any], modality: Modality) -> None:
     """Refuse what `open_embedder` cannot open.
 
     Raises:
-        ConfigError: There is no such embedder, it has no such option, or no model is named.
+        ConfigError: There is no such embedder, it has no such option, no model is named, or the modality has no images.
     """
     if kind not in get_args(EmbedderKind):
         raise ConfigError(f"The embedder {kind!r} is unknown.", did_you_mean(kind, get_args(EmbedderKind)))
@@ -124,6 +116,11 @@ def check_embedder(kind: str, options: Mapping[str, Any]) -> None:
             raise ConfigError(f"The embedder {kind} has no option {name!r}.", did_you_mean(name, known))
     if known and "model" not in options:
         raise ConfigError(f"The embedder {kind} needs a model.", f"Write --embedder {kind} model=FOLDER_OR_HUB_ID.")
+    if kind == "policy" and modality.name != "vision_language":
+        raise ConfigError(
+            f"The embedder `policy` needs a vision tower, and the modality is {modality.name!r}.",
+            "Use the modality vision_language, or the embedder clip or open_clip.",
+        )
 
 
 def open_embedder(
@@ -138,7 +135,7 @@ def open_embedder(
         policy: Gives the policy.
         device: Where a CLIP model computes.
     """
-    check_embedder(kind, options)
+    check_embedder(kind, options, modality)
     if kind == "policy":
         return PolicyEmbedder(modality, policy)
     return ClipEmbedder("clip" if kind == "clip" else "open_clip", options, device)

@@ -82,7 +82,6 @@ def open_plan(options: argparse.Namespace) -> Plan:
     Raises:
         UserError: One of them names nothing that exists, or nothing that fits the others.
     """
-    check_embedder(*_named(options.embedder, "--embedder"))
     check_text_similarity(*_named(options.text_similarity, "--text-similarity"))
     asking = _asking(options)
     sampling = named_values(options.sampling, "--sampling")
@@ -95,8 +94,11 @@ def open_plan(options: argparse.Namespace) -> Plan:
     options.base = bool(options.config and not options.model)
     models = open_models(options)
     models.modality.check_sampling(sampling)
+    check_embedder(*_named(options.embedder, "--embedder"), models.modality)
     demonstrations = Demonstrations(sources, format, models.modality, options.limit)
     described = {
+        "data": [source.name for source in sources],
+        "split": options.split,
         "format": plain(format_described),
         "limit": options.limit,
         **_described(options),

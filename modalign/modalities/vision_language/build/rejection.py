@@ -135,7 +135,7 @@ class Rejection:
     def _verdict(self, chosen: str, answer: str, cosine: float) -> str:
         if not answer.strip():
             return "empty"
-        if BLANK in answer:
+        if answer.count(BLANK) > chosen.count(BLANK):
             return "with blanks left"
         if answer.split() == chosen.split():
             return "the same as the chosen"

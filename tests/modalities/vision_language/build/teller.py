@@ -19,7 +19,7 @@ KILL_AFTER = "TELLER_KILL_AFTER"
 
 class Teller(Letters):
     name = "teller"
-    reads = frozenset({"text", "vision_language"})
+    reads = frozenset({"vision_language"})
 
     def __init__(self, blind: bool = False) -> None:
         super().__init__()

@@ -136,6 +136,6 @@ def test_options_that_no_embedder_takes_are_refused() -> None:
     ]
     for kind, options, message in wrong:
         with pytest.raises(ConfigError, match=message):
-            check_embedder(kind, options)
+            check_embedder(kind, options, Letters())
     with pytest.raises(ConfigError, match="needs a vision tower, and the modality is 'letters'"):
         open_embedder("policy", {}, Letters(), lambda: torch.nn.Linear(1, 1), CPU)
