@@ -106,7 +106,7 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     share, spread = successes / trials, _Z**2 / trials
     middle = (share + spread / 2) / (1 + spread)
     half = math.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
 
 
 def _keys(ratio: Ratio) -> Sequence[Hashable]:
