@@ -1,4 +1,4 @@
-"""A stranger's package, installed by pip, adds an objective, a format, a reward and a family that the program uses."""
+"""A stranger's package, installed by pip, adds an objective, a format, a reward, a family and an image variant."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from modalign.modalities.text.scratch import write_scratch_model
+from tests.recipes import write_pictured
 
 PACKAGE = Path(__file__).parents[1] / "third_party"
 pytestmark = pytest.mark.slow
@@ -84,7 +85,7 @@ def test_plugins_shows_the_package(program: Program) -> None:
     done = program("plugins")
     assert done.returncode == 0
     assert done.stderr == ""
-    for name in ("exponential", "two_answers", "vowels", "lumina2"):
+    for name in ("exponential", "two_answers", "vowels", "lumina2", "mirrored"):
         (line,) = [line for line in done.stdout.splitlines() if line.split()[:1] == [name]]
         assert "'vowels' (modalign-vowels 0.3.1)" in line
 
@@ -108,6 +109,35 @@ def test_check_reads_its_format(program: Program, answers: Path) -> None:
     done = program("check", "--config", "config.yaml")
     assert done.returncode == 1
     assert "answers.jsonl, row 40, column 'better': better is 'c'" in done.stdout
+
+
+def test_vision_language_models_see_its_other_image(
+    program: Program, tmp_path: Path, vlm_folder: Callable[[str], Path]
+) -> None:
+    rows = write_pictured(tmp_path, rows=4)
+    options = {
+        "--model.modality": "vision_language",
+        "--model.modality.model": str(vlm_folder("llava")),
+        "--model.modality.max_length": "256",
+        "--model.modality.other_image": "mirrored",
+        "--model.objective": "rdpo_visual",
+        "--model.optimizer": "AdamW",
+        "--model.optimizer.lr": "0.001",
+        "--data.train": str(rows),
+        "--data.batch_size": "2",
+        "--trainer.max_steps": "1",
+        "--trainer.log_every_n_steps": "1",
+        "--trainer.accelerator": "cpu",
+        "--trainer.default_root_dir": "run",
+        "--export.enabled": "false",
+    }
+    done = program("fit", *(part for option in options.items() for part in option))
+    assert done.returncode == 0, done.stderr
+    (first, *_) = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    assert first["loss"] == pytest.approx(2 * 0.693147, rel=1e-4)
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    variant = saved["model"]["modality"]["init_args"]["other_image"]
+    assert variant["class_path"] == "modalign_vowels.variant.Mirrored"
 
 
 def test_its_names_are_offered_and_its_absence_explained(program: Program, answers: Path) -> None:

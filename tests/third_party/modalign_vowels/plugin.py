@@ -21,3 +21,8 @@ def modalign_register_rewards(register):
 @hookimpl
 def modalign_register_families(register):
     register("lumina2", "modalign_vowels.family:Lumina2", summary="Lumina-Image 2.0")
+
+
+@hookimpl
+def modalign_register_image_variants(register):
+    register("mirrored", "modalign_vowels.variant:Mirrored", summary="the picture as a mirror shows it")
