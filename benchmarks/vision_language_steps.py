@@ -11,6 +11,7 @@ CPU time counts all threads, and bears other programs on the machine better than
 """
 
 import argparse
+import copy
 import os
 import statistics
 import tempfile
@@ -195,7 +196,6 @@ def _step_of_trl(trainer: Any, inputs: Any) -> None:
 
 
 def _trl_trainer(modality: VisionLanguage, policy: Any, folder: str) -> Any:
-    import peft
     import trl
     from transformers import AutoModelForImageTextToText
 
@@ -211,17 +211,14 @@ def _trl_trainer(modality: VisionLanguage, policy: Any, folder: str) -> Any:
     )
     model, other = (AutoModelForImageTextToText.from_pretrained(modality.model) for _ in range(2))
     trained = {name for name, weight in policy.named_parameters() if weight.requires_grad}
-    adapter = None
-    if modality.lora is not None:
-        targets = policy.peft_config["default"].target_modules
-        adapter = peft.LoraConfig(r=modality.lora.r, lora_alpha=int(modality.lora.alpha), target_modules=targets)
-    else:
+    adapter = copy.deepcopy(policy.peft_config["default"]) if modality.lora is not None else None
+    if adapter is None:
         for name, weight in model.named_parameters():
             weight.requires_grad_(name in trained)
     # The trainer wants rows to start from; those that are timed go through its collator.
     image = Image.new("RGB", (2 * PATCH, 2 * PATCH))
     rows = Dataset.from_list([{"images": [image], "prompt": "a", "chosen": " b", "rejected": " c"}])
-    return trl.DPOTrainer(
+    trainer = trl.DPOTrainer(
         model=model,
         ref_model=None if adapter else other,
         args=arguments,
@@ -229,6 +226,9 @@ def _trl_trainer(modality: VisionLanguage, policy: Any, folder: str) -> Any:
         processing_class=modality.processor,
         peft_config=adapter,
     )
+    if (ours := len(trained)) != (theirs := sum(weight.requires_grad for weight in trainer.model.parameters())):
+        raise SystemExit(f"modalign trains {ours} weights and TRL {theirs}: what they take cannot be compared.")
+    return trainer
 
 
 def _taking_turns(steps: dict[str, Callable[[], Any]], repeats: int) -> tuple[dict[str, Any], Times]:
