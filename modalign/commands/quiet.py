@@ -11,6 +11,7 @@ _NOT_APPLICABLE = (
     r"You're resuming from a checkpoint that ended before the epoch ended and your dataloader is not resumable.*",
     r".*does not have many workers.*",
     r".*treespec.*LeafSpec.*",
+    r"Found \d+ module\(s\) in eval mode at the start of training.*",
 )
 
 

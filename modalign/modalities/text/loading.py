@@ -86,6 +86,11 @@ def load_model(name: str, options: LoadOptions, auto_class: str = CAUSAL_LM) -> 
         config = transformers.AutoConfig.from_pretrained(folder, **source)
     if config.is_encoder_decoder:
         raise UserError(f"{name!r} is an encoder-decoder model.", "Choose a decoder-only model.")
+    if type(config) not in auto._model_mapping and auto_class not in (getattr(config, "auto_map", None) or {}):
+        raise UserError(
+            f"{name!r} is a {config.model_type} model, which {auto_class} does not load.",
+            "The modality text takes causal language models, vision_language those that answer prompts with images.",
+        )
     dropout = _disable_dropout(config) if options.disable_dropout else {}
     extra = _optional_arguments(options)
     with explained(f"the model {name!r}"):

@@ -298,7 +298,9 @@ class Text(LoraModality):
         """See `Modality.check_export`."""
         for name in options:
             if name not in ("merge", "overwrite"):
-                raise UserError(f"Exporting {self.name} has no option {name!r}.", did_you_mean(name, ("merge", "overwrite")))
+                raise UserError(
+                    f"Exporting {self.name} has no option {name!r}.", did_you_mean(name, ("merge", "overwrite"))
+                )
         if options.get("merge", True):
             return
         if self.lora is None:

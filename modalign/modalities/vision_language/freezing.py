@@ -1,15 +1,12 @@
 """Telling a model's vision part from its language model, so that it can stay as it is."""
 
-import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import nn
 
 from modalign.core.errors import UserError
-
-log = logging.getLogger(__name__)
 
 
 def vision_modules(model: Any) -> list[str]:
@@ -22,30 +19,32 @@ def vision_modules(model: Any) -> list[str]:
     return [name for name, module in _outside(model, "", language) if any(True for _ in module.parameters())]
 
 
-def freeze_vision(model: Any) -> str:
-    """Freeze everything but the language model, and put it into evaluation mode.
+def freeze(model: Any, names: Sequence[str]) -> None:
+    """Freeze everything but the language model.
 
-    Returns:
-        A regular expression for the full names of the frozen modules.
-
-    Raises:
-        UserError: See `vision_modules`.
+    Args:
+        model: As loaded.
+        names: Its `vision_modules`. In evaluation mode, statistics of a batch, which some towers keep, do not change
+            them; weights beside them, such as a learned line break between rows of patches, are frozen too.
     """
-    names = vision_modules(model)
     language = {id(weight) for module in _language_modules(model) for weight in module.parameters()}
-    frozen = [weight for weight in model.parameters() if id(weight) not in language]
-    for weight in frozen:
-        weight.requires_grad_(False)
-    rest = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    count = sum(weight.numel() for weight in frozen)
-    log.info("Frozen: %s with %d weights; %d are left to train", ", ".join(names), count, rest)
+    for weight in model.parameters():
+        if id(weight) not in language:
+            weight.requires_grad_(False)
+    for name in names:
+        model.get_submodule(name).eval()
+
+
+def pattern(names: Sequence[str]) -> str:
+    """A regular expression for the full names of modules and of all within them."""
     return rf"(?:{'|'.join(map(re.escape, names))})(?:\..*)?"
 
 
-def set_vision_eval(model: Any) -> None:
-    """Keep the frozen part in evaluation mode while the rest trains: statistics of a batch must not change it."""
-    for name in vision_modules(model):
-        model.get_submodule(name).eval()
+def told(policy: nn.Module, names: Sequence[str]) -> str:
+    """What is frozen and how much trains, in a line."""
+    trained = sum(weight.numel() for weight in policy.parameters() if weight.requires_grad)
+    whole = sum(weight.numel() for weight in policy.parameters())
+    return f"{trained:,} of {whole:,} weights train; {' and '.join(names)} stay as they are (modality.train_vision)"
 
 
 def _language_modules(model: Any) -> Iterator[nn.Module]:
