@@ -87,7 +87,7 @@ def _with_misled(causal: Any, inputs: dict[str, Any], batch: PreferenceBatch, ch
     found = grid[rows[inputs["cells"]], inputs["offsets"]]
     again = chosen[inputs["cells"]] & (found >= 0)
     return {
-        **inputs,
+        **{name: value for name, value in inputs.items() if name != "corrected"},  # said of the first scoring alone
         **{name: torch.cat([inputs[name], inputs[name][again]]) for name in ("predictors", "cells", "offsets")},
         "targets": torch.cat([inputs["targets"], found[again]]),
     }
