@@ -1,6 +1,7 @@
 """A folder of results belongs to one request: it is completed by the same, and closed to others."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,12 @@ def claim(folder: Path, settings: Mapping[str, Any], what: str) -> None:
     """
     path, plain = folder / SETTINGS, json.loads(json.dumps(settings, default=str))
     if not path.is_file():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(each.name != f".{SETTINGS}" for each in folder.iterdir())):
             raise UserError(f"{folder} exists, and holds no {what}.", "Choose another folder.")
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        beside = folder / f".{SETTINGS}"
+        beside.write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(beside, path)  # whole, or not there
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     changed = [name for name in {**before, **plain} if before.get(name) != plain.get(name)]

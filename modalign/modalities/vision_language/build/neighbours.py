@@ -7,14 +7,15 @@ from numpy.typing import NDArray
 
 from modalign.modalities.vision_language.build.search import NONE, Search, Vectors
 
-DECIMALS = 6
+DECIMALS = 8
 """Similarities are compared to so many decimals, and equal ones by the images' numbers: in the last bits, products
 depend on the order in which a library adds."""
 
-_ROUNDING = 1e-4
-"""More than float32 products are off by."""
+_ROUNDING = 1e-5
+"""More than float32 products of unit vectors are off by."""
 
 _SPARE = 8
+"""How many more are looked at than are wanted, so that few ties at the end make a second look necessary."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,7 @@ def _rank(
         band: The least and the greatest similarity.
     """
     others = np.sort(seen[(seen != query) & (seen != NONE)])
-    # Pair by pair in float64, so that a similarity is the same whichever search has come upon the pair.
-    exact = (vectors[others].astype(np.float64) * vectors[query].astype(np.float64)).sum(-1).round(DECIMALS)
+    exact = _cosines(vectors[query], vectors[others])
     inside = (exact >= band[0]) & (exact <= band[1])
     others, exact = others[inside], exact[inside]
     order = np.argsort(-exact, kind="stable")[: found.numbers.shape[1]]
@@ -90,3 +90,16 @@ def _rank(
     found.similarities[query, : len(order)] = exact[order]
     settled = int((exact > last + _ROUNDING).sum())
     return settled >= found.numbers.shape[1] or last < band[0] - _ROUNDING
+
+
+def _cosines(vector: Vectors, others: Vectors) -> NDArray[np.float64]:
+    """Pair by pair in float64, so that a similarity is the same whichever search has come upon the pair.
+
+    Args:
+        vector: `(D,)`.
+        others: `(M, D)`.
+    """
+    first, second = vector.astype(np.float64), others.astype(np.float64)
+    lengths = np.sqrt((first * first).sum(-1) * (second * second).sum(-1))
+    cosines: NDArray[np.float64] = (second * first).sum(-1) / lengths
+    return cosines.round(DECIMALS)

@@ -19,6 +19,7 @@ from modalign.modalities.vision_language.build.asking import INSTRUCTION, AskAne
 from modalign.modalities.vision_language.build.demonstrations import Demonstrations, Survey
 from modalign.modalities.vision_language.build.embedders import Embedder, check_embedder, open_embedder
 from modalign.modalities.vision_language.build.masking import Masking, read_words
+from modalign.modalities.vision_language.build.search import check_index
 from modalign.modalities.vision_language.build.text_similarity import (
     TextSimilarity,
     check_text_similarity,
@@ -82,6 +83,7 @@ def open_plan(options: argparse.Namespace) -> Plan:
     Raises:
         UserError: One of them names nothing that exists, or nothing that fits the others.
     """
+    check_index(options.index)
     check_text_similarity(*_named(options.text_similarity, "--text-similarity"))
     asking = _asking(options)
     sampling = named_values(options.sampling, "--sampling")

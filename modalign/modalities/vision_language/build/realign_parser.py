@@ -1,7 +1,6 @@
 """The options of `modalign build realign`."""
 
 from pathlib import Path
-from typing import get_args
 
 from modalign.commands.model_options import add_model_options
 from modalign.plugins.command_parser import CommandParser
@@ -39,8 +38,6 @@ def _add_data(parser: CommandParser) -> None:
 
 
 def _add_retrieval(parser: CommandParser) -> None:
-    from modalign.modalities.vision_language.build.search import IndexKind
-
     group = parser.add_argument_group("retrieval")
     group.add_argument(
         "--embedder",
@@ -61,9 +58,9 @@ def _add_retrieval(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--index",
-        choices=get_args(IndexKind),
         default="auto",
-        help="blocked and flat are exact; hnsw and ivf are not, for millions of images (auto: blocked up to 50,000)",
+        metavar="KIND",
+        help="blocked, or faiss: flat is exact; hnsw and ivf are not, for millions (auto: blocked up to 50,000 images)",
     )
 
 

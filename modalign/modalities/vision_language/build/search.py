@@ -101,19 +101,25 @@ class FaissSearch(Search):
         return products, numbers
 
 
-def open_search(vectors: Vectors, kind: IndexKind, device: torch.device) -> Search:
-    """The search of that kind.
-
-    Args:
-        vectors: `(N, D)` float32.
-        kind: `auto` is `blocked` for up to `BLOCKED_UP_TO` vectors, and `flat` for more.
-        device: Where `blocked` computes.
+def check_index(kind: str) -> None:
+    """Refuse what `open_search` cannot open.
 
     Raises:
         ConfigError: There is no such kind.
     """
     if kind not in get_args(IndexKind):
         raise ConfigError(f"The index {kind!r} is unknown.", did_you_mean(kind, get_args(IndexKind)))
+
+
+def open_search(vectors: Vectors, kind: IndexKind, device: torch.device) -> Search:
+    """The search of that kind; see `check_index` for the errors.
+
+    Args:
+        vectors: `(N, D)` float32.
+        kind: `auto` is `blocked` for up to `BLOCKED_UP_TO` vectors, and `flat` for more.
+        device: Where `blocked` computes.
+    """
+    check_index(kind)
     if kind == "blocked" or (kind == "auto" and len(vectors) <= BLOCKED_UP_TO):
         return BlockedSearch(vectors, device)
     return FaissSearch(vectors, "flat" if kind == "auto" else kind)

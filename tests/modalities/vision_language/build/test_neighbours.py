@@ -17,8 +17,9 @@ ALL = (-1.0, 1.0)
 CPU = torch.device("cpu")
 
 
-def unit(values: Any) -> Any:
-    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+def unit(values: Any, dtype: Any = np.float32) -> Any:
+    values = values.astype(np.float64)
+    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(dtype)
 
 
 def random_vectors(count: int, width: int = 16, seed: int = 0) -> Any:
@@ -31,10 +32,10 @@ def searches(vectors: Any) -> list[Search]:
 
 def brute(vectors: Any, k: int, band: tuple[float, float] = ALL) -> Any:
     """By sorting all similarities of every image, in float64."""
-    exact = vectors.astype(np.float64)
+    exact = unit(vectors, np.float64)
     numbers = np.full((len(vectors), k), NONE)
     for query in range(len(vectors)):
-        cosines = np.round([float(np.sum(exact[query] * other)) for other in exact], 6)
+        cosines = np.round([float(np.sum(exact[query] * other)) for other in exact], 8)
         others = [n for n in range(len(vectors)) if n != query and band[0] <= cosines[n] <= band[1]]
         best = sorted(others, key=lambda n: (-cosines[n], n))[:k]
         numbers[query, : len(best)] = best

@@ -233,7 +233,7 @@ def test_words_of_a_list_alone_are_blanked(build: Build, tmp_path: Path) -> None
         (["--text-similarity", "encoder"], "needs a model"),
         (["--instruction", "Fill it."], "Write {masked} in it"),
         (["--format", "lava"], "lava"),
-        (["--index", "flatt"], "invalid choice: 'flatt'"),
+        (["--index", "flatt"], "did you mean 'flat'"),
         (["--base"], "unrecognized arguments: --base"),
         (["--model", "m", "--modality", "text"], "--modality is given, and the config names one"),
     ],
