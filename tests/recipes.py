@@ -41,13 +41,20 @@ def pictures_for(recipe: str, folder: Path) -> list[dict[str, object]]:
     return rows
 
 
-def pictured_for(recipe: str, folder: Path) -> list[dict[str, object]]:
+def pictured_for(recipe: str, folder: Path, rows: int = 2 * len(COLOURS)) -> list[dict[str, object]]:
     """Rows about images that are files of single colours in `folder`."""
     from PIL import Image
 
     for colour in COLOURS:
         Image.new("RGB", (SIDE, SIDE), colour).save(folder / f"{colour}.png")
-    return [_pictured_row(recipe, number) for number in range(2 * len(COLOURS))]
+    return [_pictured_row(recipe, number) for number in range(rows)]
+
+
+def write_pictured(folder: Path, rows: int) -> Path:
+    """A file of pairs of answers about images: prompt, one or two images, chosen, rejected."""
+    data = folder / "pictured.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in pictured_for("", folder, rows)))
+    return data
 
 
 def _pictured_row(recipe: str, number: int) -> dict[str, object]:
@@ -108,7 +115,11 @@ def stand_ins(recipe: str, model: Path, folder: Path) -> list[str]:
     image, pictured = recipe.startswith("image/"), recipe.startswith("vision_language/")
     rows = pictures_for(recipe, folder) if image else pictured_for(recipe, folder) if pictured else rows_for(recipe)
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    size = ["--model.modality.resolution", str(SIDE)] if image else ["--model.modality.max_length", "400" if pictured else "120"]
+    size = (
+        ["--model.modality.resolution", str(SIDE)]
+        if image
+        else ["--model.modality.max_length", "400" if pictured else "120"]
+    )
     held_out = "2" if image else "4"
     return [
         *["--config", str(CONFIGS / f"{recipe}.yaml"), "--data.train", str(data), "--data.validation_rows", held_out],
