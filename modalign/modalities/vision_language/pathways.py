@@ -84,8 +84,7 @@ class Merged(Pathway):
         if not rows:
             return {}
         features = joined_features([inputs["features"][number] for number in rows])
-        # What is not pixels may decide the tokens' positions, as the grid of an image's patches does.
-        beside = concatenated([_not_pixels(inputs["images"][number]) for number in rows])
+        beside = _beside_pixels([inputs["images"][number] for number in rows])
         return {**beside, "mm_encoder_outputs": {"image": SimpleNamespace(**features)}}
 
 
@@ -150,8 +149,13 @@ def _takes(causal: Any, name: str) -> bool:
     return all(name in inspect.signature(part.forward).parameters for part in (causal, causal.base_model))
 
 
-def _not_pixels(images: Images) -> Images:
-    return {name: tensor for name, tensor in images.items() if not name.startswith("pixel_")}
+def _beside_pixels(images: Sequence[Images]) -> dict[str, Tensor]:
+    """What may decide the tokens' positions, as the grid of an image's patches does.
+
+    What comes in other shapes for other images says where their patches are, and only the tower reads it.
+    """
+    alike = (name for name in images[0] if len({each[name].shape[1:] for each in images}) == 1)
+    return {name: torch.cat([each[name] for each in images]) for name in alike if not name.startswith("pixel_")}
 
 
 def _own_columns(inputs: dict[str, Any]) -> dict[str, Tensor]:

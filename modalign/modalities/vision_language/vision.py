@@ -139,17 +139,19 @@ def _encode_together(causal: Any, pathway: Pathway, images: Sequence[Images], to
     if len(images) == 1 or not _batched.get(causal, True):
         return _encode_apart(causal, pathway, images)
     together = pathway.cut(pathway.encode(causal, concatenated(images)), tokens)
-    if together is not None and causal in _batched:
-        return together
-    apart = _encode_apart(causal, pathway, images)
-    if together is not None:
-        pairs = zip(leaves(together), leaves(apart), strict=True)
-        _batched[causal] = all(one.shape == other.shape and nearly_equal(one, other) for one, other in pairs)
-    return apart
+    if together is None or causal not in _batched:
+        apart = _encode_apart(causal, pathway, images)
+        _batched[causal] = together is not None and all(map(_same, leaves(together), leaves(apart)))
+        return apart
+    return together
 
 
 def _encode_apart(causal: Any, pathway: Pathway, images: Sequence[Images]) -> list[Features]:
     return [pathway.encode(causal, each) for each in images]
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and nearly_equal(one, other)
 
 
 def _alike(images: Sequence[Images]) -> list[list[int]]:
