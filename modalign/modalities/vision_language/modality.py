@@ -7,19 +7,8 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from modalign.core.batch import (
-    CHOSEN,
-    OTHER_CHOSEN,
-    OTHER_IMAGE,
-    REJECTED,
-    Candidate,
-    Comparison,
-    Example,
-    Likelihood,
-    PreferenceBatch,
-    under,
-)
-from modalign.core.errors import RowError, UserError, did_you_mean
+from modalign.core.batch import Candidate, Comparison, Example, Likelihood, PreferenceBatch
+from modalign.core.errors import UserError, did_you_mean
 from modalign.core.objectives.base import Needs, Objective
 from modalign.modalities.lora import Lora
 from modalign.modalities.text.chat import is_chat
@@ -36,16 +25,16 @@ from modalign.modalities.vision_language.freezing import freeze, pattern, told, 
 from modalign.modalities.vision_language.likelihood import MISLED, image_text_likelihood
 from modalign.modalities.vision_language.messages import checked_prompt
 from modalign.modalities.vision_language.model_checks import check_image_tokens
+from modalign.modalities.vision_language.other_image import ELSEWHERE, ROLES, image_cell
 from modalign.modalities.vision_language.processor import load_processor, set_chat_template
 from modalign.modalities.vision_language.prompt_rows import row_prompt
-from modalign.modalities.vision_language.prompts import IMAGE_TAG, Message, answer, images_of, with_images
+from modalign.modalities.vision_language.prompts import IMAGE_TAG, answer, images_of
 from modalign.modalities.vision_language.sampling import ProcessedBatches, never_said, vision_prompt
 from modalign.modalities.vision_language.tokenization import VisionTokenizer
 from modalign.modalities.vision_language.variants.base import ImageVariant
 
 AUTO_CLASS = "AutoModelForImageTextToText"
 TOO_LONG = ("error", "resize")
-OTHER = f"@{OTHER_IMAGE}"
 
 
 class VisionLanguage(Text):
@@ -84,12 +73,7 @@ class VisionLanguage(Text):
     name: ClassVar[str] = "vision_language"
     reads: ClassVar[frozenset[str]] = frozenset({"text"})
     provides: ClassVar[frozenset[str]] = Text.provides | {MISLED}
-    extra_roles: ClassVar[frozenset[str]] = Text.extra_roles | {
-        under(CHOSEN, OTHER_IMAGE),
-        under(REJECTED, OTHER_IMAGE),
-        OTHER_CHOSEN,
-        under(OTHER_CHOSEN, OTHER_IMAGE),
-    }
+    extra_roles: ClassVar[frozenset[str]] = Text.extra_roles | ROLES
 
     def __init__(
         self,
@@ -239,38 +223,27 @@ class VisionLanguage(Text):
 
     def needs_other_row(self, roles: Sequence[str]) -> bool:
         """See `Modality.needs_other_row`: where the image variant takes another row's."""
-        from_row = self.other_image is not None and self.other_image.needs_other_row
-        return super().needs_other_row(roles) or (from_row and any(role.endswith(OTHER) for role in roles))
+        return super().needs_other_row(roles) or (self._takes_other_row and not ELSEWHERE.keys().isdisjoint(roles))
 
     def other_key(self, comparison: Comparison) -> Any:
         """See `Modality.other_key`: the images, where the image variant takes another row's."""
-        if self.other_image is not None and self.other_image.needs_other_row:
+        if self._takes_other_row:
             return images_of(comparison.prompt) or None
         return super().other_key(comparison)
 
     def extra_candidate(self, comparison: Comparison, role: str, other: Comparison | None) -> Candidate:
-        """See `Modality.extra_candidate`.
+        """See `Modality.extra_candidate`: responses under another image or prompt, and the answer to the other image.
 
         Raises:
-            RowError: The prompt has no image, or there is no other image or no answer to it.
+            RowError: The prompt has no image, or there is no other image, no other prompt, or no answer to it.
         """
-        answered = role.removesuffix(OTHER)
-        if role in super().extra_roles or role not in self.extra_roles:
-            return super().extra_candidate(comparison, role, other)
-        response, prompt = _answered(comparison, answered)
-        if answered == role:
-            return Candidate(response, role)
-        return Candidate(response, role, context=self._with_other_image(comparison, prompt, other))
+        if role in ROLES:
+            return image_cell(comparison, role, self._variant, other)
+        return super().extra_candidate(comparison, role, other)
 
-    def _with_other_image(self, comparison: Comparison, prompt: Any, other: Comparison | None) -> list[Message]:
-        images = images_of(prompt)
-        if not images:
-            raise RowError(
-                "the prompt has no image, and the objective compares it with another one",
-                "Leave such rows out by data.on_bad_row: skip.",
-                "prompt",
-            )
-        return with_images(prompt, self._variant.images(comparison, images, other))
+    @property
+    def _takes_other_row(self) -> bool:
+        return self.other_image is not None and self.other_image.needs_other_row
 
     @cached_property
     def _variant(self) -> ImageVariant:
@@ -312,16 +285,3 @@ def _readable(part: Mapping[str, Any]) -> str:
         return str(part["text"])
     path = getattr(part["image"], "path", "")
     return f"<image {path}>" if path else IMAGE_TAG
-
-
-def _answered(comparison: Comparison, role: str) -> tuple[Any, Any]:
-    """The response of a role, and the prompt it is judged under."""
-    if role != OTHER_CHOSEN:
-        candidate = comparison.candidate(role)
-        return candidate.response, comparison.prompt if candidate.context is None else candidate.context
-    if "other_response" not in comparison.extra:
-        raise RowError(
-            "there is no answer to the other image, which the objective compares",
-            "Use data with an answer to each of two images, or another objective.",
-        )
-    return comparison.extra["other_response"], comparison.prompt

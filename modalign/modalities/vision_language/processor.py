@@ -5,12 +5,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from modalign.core.errors import ConfigError, UserError
 from modalign.core.hub import resolve_model
 from modalign.modalities.explained import explained
 from modalign.modalities.text.loading import ADAPTER_CONFIG, base_of, is_adapter
 
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+
+TOKENS = frozenset({"input_ids", "attention_mask", "labels"})
+"""What a processor returns beside a prompt's images: `labels` (PaliGemma) would train on the prompt."""
+
+TOKEN_WISE = frozenset({"token_type_ids", "mm_token_type_ids", "cross_attention_mask"})
+IMAGE_WISE = ("pixel", "image", "aspect_ratio", "spatial")
 
 
 def load_processor(name: str, revision: str | None, trust_remote_code: bool) -> Any:
@@ -64,3 +73,26 @@ def placeholders(processor: Any) -> tuple[str, ...]:
     found = [getattr(owner, f"{kind}_token", None) for owner in (processor, tokenizer) for kind in ("image", "video")]
     found.append(getattr(processor, "audio_token", None))
     return tuple(dict.fromkeys(token for token in found if isinstance(token, str) and token))
+
+
+def by_kind(encoded: Mapping[str, Any], length: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What a processor returned beside ids: `(P, ...)` values of tokens, and tensors of images as they are.
+
+    Raises:
+        ConfigError: Something is no tensor.
+    """
+    token_wise, vision = {}, {}
+    for name, value in encoded.items():
+        if name in TOKENS:
+            continue
+        if not isinstance(value, Tensor):
+            raise ConfigError(
+                f"The processor returns {name!r} as {type(value).__name__}, which cannot be put into a batch.",
+                "Use a processor that returns tensors, or report the model's name.",
+            )
+        of_tokens = value.shape[:2] == torch.Size((1, length)) and not name.startswith(IMAGE_WISE)
+        if name in TOKEN_WISE or of_tokens:
+            token_wise[name] = value[0]
+        else:
+            vision[name] = value
+    return token_wise, vision

@@ -5,24 +5,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import torch
 from PIL.Image import Image
 from torch import Tensor
 
 from modalign.core.content import content_hash
-from modalign.core.errors import ConfigError, RowError
+from modalign.core.errors import RowError
 from modalign.modalities.text.chat import Message
 from modalign.modalities.text.tokenization import BoundaryTokenizer, Prompt
 from modalign.modalities.vision_language.images import open_image, scaled
 from modalign.modalities.vision_language.messages import PartsRenderer, checked_prompt, texts_of
-from modalign.modalities.vision_language.processor import placeholders
+from modalign.modalities.vision_language.processor import by_kind, placeholders
 from modalign.modalities.vision_language.prompts import answer, images_of
 
-TOKENS = frozenset({"input_ids", "attention_mask", "labels"})
-"""What a processor returns beside a prompt's images: `labels` (PaliGemma) would train on the prompt."""
-
-TOKEN_WISE = frozenset({"token_type_ids", "mm_token_type_ids", "cross_attention_mask"})
-IMAGE_WISE = ("pixel", "image", "aspect_ratio", "spatial")
 PROCESSOR_ERRORS = (ValueError, TypeError, IndexError, KeyError, RuntimeError, AttributeError)
 
 
@@ -113,7 +107,7 @@ class VisionTokenizer(BoundaryTokenizer):
         ids = encoded["input_ids"][0].tolist()
         if not ids:
             raise RowError("the chat template writes nothing for the prompt", "Check the messages.", "prompt")
-        token_wise, vision = _sorted_by_kind(encoded, len(ids))
+        token_wise, vision = by_kind(encoded, len(ids))
         return VisionPrompt(
             ids,
             messages,
@@ -216,26 +210,3 @@ class VisionTokenizer(BoundaryTokenizer):
 
 def _count(encoded: Mapping[str, Any], token: int | None) -> int:
     return 0 if token is None else int((encoded["input_ids"] == token).sum())
-
-
-def _sorted_by_kind(encoded: Mapping[str, Any], length: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What a processor returned beside ids: `(P, ...)` values of tokens, and tensors of images as they are.
-
-    Raises:
-        ConfigError: Something is no tensor.
-    """
-    token_wise, vision = {}, {}
-    for name, value in encoded.items():
-        if name in TOKENS:
-            continue
-        if not isinstance(value, Tensor):
-            raise ConfigError(
-                f"The processor returns {name!r} as {type(value).__name__}, which cannot be put into a batch.",
-                "Use a processor that returns tensors, or report the model's name.",
-            )
-        of_tokens = value.shape[:2] == torch.Size((1, length)) and not name.startswith(IMAGE_WISE)
-        if name in TOKEN_WISE or of_tokens:
-            token_wise[name] = value[0]
-        else:
-            vision[name] = value
-    return token_wise, vision
