@@ -17,7 +17,7 @@ from modalign.modalities.vision_language.prompts import images_of
 
 def picture(color: str) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (4, 4), color).save(buffer, "PNG")
+    Image.new("RGB", (12, 12), color).save(buffer, "PNG")
     return buffer.getvalue()
 
 
