@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
-from modalign.core.batch import Comparison, Example
+from modalign.core.batch import Candidate, Comparison, Example
 from modalign.core.dataset import ComparisonDataset
 from modalign.core.errors import ConfigError, UserError
 from modalign.core.loader import Collate
@@ -161,6 +161,32 @@ def test_an_epoch_without_a_usable_row_is_an_error(tmp_path: Path, workers: int)
 
 def test_an_epoch_may_be_gone_on_with_at_its_end(tmp_path: Path) -> None:
     assert epoch_of(stream(write_pairs(tmp_path / "pairs.jsonl", rows=8)), start=2) == []
+
+
+class Neighbours(Letters):
+    """Makes a cell from another row's rejected response, which must begin with another letter."""
+
+    extra_roles = frozenset({"neighbour"})
+
+    def needs_other_row(self, roles) -> bool:
+        return "neighbour" in roles
+
+    def other_key(self, comparison: Comparison) -> str:
+        return comparison.candidate("rejected").response[0]
+
+    def extra_candidate(self, comparison: Comparison, role: str, other: Comparison | None) -> Candidate:
+        assert other is not None
+        return Candidate(other.candidate("rejected").response, role)
+
+
+def test_a_modality_gets_another_row_of_the_chunk(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": "p", "chosen": "a", "rejected": text} for text in ("bx", "by", "cz", "bw")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    reader = stream(path, Neighbours(), buffer=0, extra_roles=("neighbour",))
+    examples = reader.reader.read(list(reader.rows(0)), 0, 1, reader.report)
+    found = [example.comparison.candidate("neighbour").response for _, example in examples]
+    assert found == ["cz", "cz", "bw", "cz"]
 
 
 def test_a_mismatched_cell_holds_another_prompts_response(tmp_path: Path) -> None:

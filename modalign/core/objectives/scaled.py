@@ -67,6 +67,7 @@ def _score_margins(batch: PreferenceBatch, dtype: torch.dtype) -> Tensor:
         raise ConfigError(
             "The objective scales beta by the scores of both responses, and rows "
             f"{row_numbers(batch.index[lacking])} of the data lack one.",
-            "Use data with scores (such as columns chosen_score and rejected_score), or dpo.",
+            "Use data with scores (columns chosen_score and rejected_score in vision_preference, or ranked lists that "
+            "the format splits into pairs), or the objective dpo.",
         )
     return margins
