@@ -69,7 +69,8 @@ class Comparison:
         weight: How much this comparison counts in the loss, relative to the others.
         source: The file or dataset it came from.
         row: The row in `source`, counted from 0.
-        extra: What a modality wants beside it, such as a chat template's `tools`.
+        extra: What a modality wants beside it: a chat template's `tools`, or what cells in another context are made of
+            (`other_prompt`, `other_images`, `other_response`).
     """
 
     prompt: Any

@@ -1,5 +1,6 @@
 """Objectives that compare images, on a real model: from rows and an image variant to gradients."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 from modalign.core.batch import CHOSEN, REJECTED, Comparison, PreferenceBatch
+from modalign.core.dataset import ComparisonDataset
+from modalign.core.errors import ConfigError
 from modalign.core.extra_cells import add_cells
 from modalign.core.objectives.base import Needs, Objective
 from modalign.core.objectives.dense import DenseDpo
@@ -18,14 +21,17 @@ from modalign.core.objectives.pairwise import Dpo
 from modalign.core.objectives.symmetric import SymMpo
 from modalign.core.objectives.visual import MDpo, RdpoVisual
 from modalign.core.objectives.weighted_sum import WeightedSum
+from modalign.core.sources import open_rows
+from modalign.modalities.vision_language.formats.vision_preference import VisionPreference
 from modalign.modalities.vision_language.modality import VisionLanguage
+from modalign.modalities.vision_language.prompts import images_of
 from modalign.modalities.vision_language.variants.base import ImageVariant
 from modalign.modalities.vision_language.variants.black import Black
 from modalign.modalities.vision_language.variants.cropped import Cropped
 from modalign.modalities.vision_language.variants.noised import Noised
 from modalign.modalities.vision_language.variants.retrieved import Retrieved
 from modalign.modalities.vision_language.variants.swapped import Swapped
-from tests.modalities.vision_language.scenes import media, pair
+from tests.modalities.vision_language.scenes import media, pair, written
 
 VARIANTS: list[ImageVariant] = [Retrieved(), Cropped(), Noised(), Black(), Swapped()]
 OBJECTIVES: list[Objective] = [
@@ -115,6 +121,22 @@ def test_each_variant_is_another_image(
         likelihood = modality.likelihood(models[0], batch, Needs())
     here, there = (likelihood.logps[:, batch.column(role)] for role in (CHOSEN, "chosen@other_image"))
     assert (here - there).abs().min() > 1e-4
+
+
+def test_rows_of_data_swap_images_with_rows_of_another_image(
+    build: Callable[..., VisionLanguage], tmp_path: Path
+) -> None:
+    picture = {seed: written(tmp_path, seed).path for seed in (1, 2)}
+    asked = [(1, "What is it?"), (1, "Which shape?"), (2, "What is it?"), (2, "How many?")]
+    rows = [{"prompt": text, "image": picture[seed], "chosen": "a circle", "rejected": "no"} for seed, text in asked]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source, roles = open_rows(tmp_path / "rows.jsonl"), RdpoVisual().extra_roles
+    dataset = ComparisonDataset([source], VisionPreference(), build(Swapped()), extra_roles=roles)
+    contexts = [dataset.comparison(number).candidate("chosen@other_image").context for number in range(4)]
+    assert [images_of(context)[0].path for context in contexts] == [picture[seed] for seed in (2, 2, 1, 1)]
+    assert len(set(dataset.prompt_keys)) == 4
+    with pytest.raises(ConfigError, match="same prompt or image"):
+        ComparisonDataset([source], VisionPreference(), build(Swapped()), extra_roles=roles, max_rows=2)
 
 
 def test_the_pair_of_images_has_no_gradient_where_they_are_the_same(
