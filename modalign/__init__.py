@@ -11,6 +11,7 @@ from modalign.plugins.hookspecs import hookimpl
 if TYPE_CHECKING:
     from modalign.core.batch import Candidate, Comparison, Likelihood, PreferenceBatch
     from modalign.core.data import PreferenceDataModule
+    from modalign.core.figures import Ratio
     from modalign.core.format import Format
     from modalign.core.modality import Modality
     from modalign.core.module import PreferenceModule
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from modalign.core.reference import Reference
     from modalign.core.reward import Reward
     from modalign.core.sampler import Sampler
+    from modalign.core.task import Task
 
 __version__ = "0.1.0"
 
@@ -27,6 +29,7 @@ _HOMES = {
     "Likelihood": "modalign.core.batch",
     "PreferenceBatch": "modalign.core.batch",
     "PreferenceDataModule": "modalign.core.data",
+    "Ratio": "modalign.core.figures",
     "Format": "modalign.core.format",
     "Modality": "modalign.core.modality",
     "PreferenceModule": "modalign.core.module",
@@ -34,6 +37,7 @@ _HOMES = {
     "Reference": "modalign.core.reference",
     "Reward": "modalign.core.reward",
     "Sampler": "modalign.core.sampler",
+    "Task": "modalign.core.task",
 }
 
 __all__ = [
@@ -46,9 +50,11 @@ __all__ = [
     "PreferenceBatch",
     "PreferenceDataModule",
     "PreferenceModule",
+    "Ratio",
     "Reference",
     "Reward",
     "Sampler",
+    "Task",
     "__version__",
     "hookimpl",
 ]

@@ -1,4 +1,4 @@
-"""A stranger's package, installed by pip, adds an objective, a format, a reward, a family and an image variant."""
+"""A stranger's package, installed by pip, adds an objective, a format, a reward, a family, an image variant, a task."""
 
 import json
 import os
@@ -85,7 +85,7 @@ def test_plugins_shows_the_package(program: Program) -> None:
     done = program("plugins")
     assert done.returncode == 0
     assert done.stderr == ""
-    for name in ("exponential", "two_answers", "vowels", "lumina2", "mirrored"):
+    for name in ("exponential", "two_answers", "vowels", "lumina2", "mirrored", "vowel_share"):
         (line,) = [line for line in done.stdout.splitlines() if line.split()[:1] == [name]]
         assert "'vowels' (modalign-vowels 0.3.1)" in line
 
@@ -139,6 +139,19 @@ def test_vision_language_models_see_its_other_image(
     saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     variant = saved["model"]["modality"]["init_args"]["other_image"]
     assert variant["class_path"] == "modalign_vowels.variant.Mirrored"
+
+
+def test_models_are_measured_by_its_task(program: Program, answers: Path) -> None:
+    (answers / "questions.txt").write_text("question 1?\nquestion 2?\n")
+    command = ["eval", "vowel_share", "--model", "model", "--modality", "text", "max_length=64"]
+    done = program(*command, "--questions", "questions.txt", "--longest", "20", "--out", "found")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (answers / "found" / "rows.jsonl").read_text().splitlines()]
+    letters = [letter for row in rows for letter in row["answer"].lower() if letter.isalpha()]
+    figure = json.loads((answers / "found" / "figures.json").read_text())["figures"]["aligned"]["vowels"]
+    assert figure["of"] == len(letters) > 0
+    assert figure["value"] == pytest.approx(sum(letter in "aeiou" for letter in letters) / len(letters))
+    assert "the most tokens of an answer" in program("eval", "vowel_share", "--help").stdout.lower()
 
 
 def test_its_names_are_offered_and_its_absence_explained(program: Program, answers: Path) -> None:

@@ -26,3 +26,8 @@ def modalign_register_families(register):
 @hookimpl
 def modalign_register_image_variants(register):
     register("mirrored", "modalign_vowels.variant:Mirrored", summary="the picture as a mirror shows it")
+
+
+@hookimpl
+def modalign_register_tasks(register):
+    register("vowel_share", "modalign_vowels.task:VowelShare", summary="share of vowels in answers to questions")
