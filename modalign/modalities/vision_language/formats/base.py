@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from modalign.core.batch import CHOSEN, REJECTED, Candidate, Comparison
 from modalign.core.errors import RowError
 from modalign.core.media import Media
-from modalign.modalities.vision_language.formats.chats import as_answer, with_images
+from modalign.modalities.vision_language.formats.chats import as_answer, chat_with_images
 from modalign.modalities.vision_language.prompts import Message
 from modalign.plugins.formats import values
 from modalign.plugins.formats.chat import Content, as_content
@@ -103,12 +103,12 @@ class VisionFormat(NamedColumns):
         return self.score(row, chosen), self.score(row, rejected)
 
     def ask(self, prompt: Content, images: Sequence[Media], column: str) -> list[Message]:
-        """The prompt with its images; see `with_images`.
+        """The prompt with its images; see `chat_with_images`.
 
         Raises:
             RowError: They do not fit together, or there is no text.
         """
-        return with_images(prompt, images, column, root=self.root, allow_urls=self.allow_urls)
+        return chat_with_images(prompt, images, column, root=self.root, allow_urls=self.allow_urls)
 
     def pair(
         self,

@@ -22,7 +22,7 @@ from modalign.plugins.formats.trl_preference import shared_turns, with_prompt
 _PAYLOADS = ("image", "path", "bytes", "url", "image_url")
 
 
-def with_images(prompt: Content, images: Sequence[Media], column: str, **reading: Any) -> list[Message]:
+def chat_with_images(prompt: Content, images: Sequence[Media], column: str, **reading: Any) -> list[Message]:
     """A prompt as a chat whose image parts hold images.
 
     The places of the images are the parts `{"type": "image"}` of messages, and `<image>` tags in their text. Where

@@ -55,7 +55,7 @@ VALUES = SCALARS | TURNS | SOUND | st.lists(SCALARS | TURNS | SOUND, max_size=3)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data(), untyped=st.booleans())
 def test_a_row_is_parsed_or_refused(name, data, untyped):
     row = dict(data.draw(st.sampled_from([row for known, row in SAMPLES if known == name])))
