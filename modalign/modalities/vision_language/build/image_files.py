@@ -5,9 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from modalign.core.errors import RowError
 from modalign.core.media import Media
-from modalign.modalities.image.decoding import picture_key
 from modalign.modalities.vision_language.build.demonstrations import Demonstrations, Survey
 
 IMAGES = "images"
@@ -20,18 +18,11 @@ def image_files(folder: Path, demonstrations: Demonstrations, survey: Survey) ->
         folder: Of the rows that will name them; saved ones go to `images` in it.
         demonstrations: Hold the images.
         survey: Of them.
-
-    Raises:
-        RowError: An image has gone or changed since the survey.
     """
     files = []
     for key, first in zip(survey.keys, survey.first, strict=True):
-        found = demonstrations.at(survey.places[first])
-        own = _own_file(found.image)
-        path = folder / IMAGES / key if own is None else own
-        if picture_key(found.image) != key:
-            raise RowError(f"the image {path} has changed meanwhile", "Build anew.").at(found.source, found.row)
-        files.append(Media(str(path if own is not None else _saved(path, found.image))))
+        image = demonstrations.at(survey.places[first]).image
+        files.append(Media(str(_own_file(image) or _saved(folder / IMAGES / key, image))))
     return files
 
 

@@ -19,11 +19,13 @@ from modalign.modalities.vision_language.build.report import write_report
 from modalign.modalities.vision_language.build.retrieval import neighbours_of
 from modalign.modalities.vision_language.build.written_rows import WrittenRows
 
-ROWS = "realign.jsonl"
+ROWS = "pairs.jsonl"
 JOURNAL = "chunks.jsonl"
 
 ROWS_AT_ONCE = 32
 """Demonstrations whose responses are sampled together, and written together."""
+
+SECONDS_BETWEEN_LINES = 20
 
 
 def build_realign(plan: Plan) -> None:
@@ -73,9 +75,13 @@ class Answers:
         sampling = Sampling(plan.models.modality, lambda: plan.policy, plan.options.seed, plan.sampling)
         similarity = plan.text_similarity(self.survey)
         rejection = Rejection(plan.asking, sampling, similarity, plan.options.accept_below)
+        said = time.monotonic()
         for start in range(done, count, ROWS_AT_ONCE):
-            self._chunk(rejection, range(start, min(start + ROWS_AT_ONCE, count)))
-            print(f"{min(start + ROWS_AT_ONCE, count)} of {count} demonstrations", flush=True)
+            end = min(start + ROWS_AT_ONCE, count)
+            self._chunk(rejection, range(start, end))
+            if end == count or time.monotonic() - said > SECONDS_BETWEEN_LINES:
+                print(f"{end} of {count} demonstrations", flush=True)
+                said = time.monotonic()
 
     def _chunk(self, rejection: Rejection, numbers: range) -> None:
         started = time.monotonic()

@@ -38,7 +38,10 @@ class Sampling:
     options: Mapping[str, Any]
 
     def answers(self, prompts: Sequence[list[Message]]) -> "list[str | RowError]":
-        """A response to each prompt, or why the modality cannot take it."""
+        """A response to each prompt, or why the modality cannot take it.
+
+        Space around a response is dropped: a policy trained on pairs would learn to tell them by it.
+        """
         try:
             return [_text(drawn) for (drawn,) in self._drawn(prompts)]
         except RowError as error:
@@ -133,7 +136,7 @@ class Rejection:
                 case.rank, case.rejected, case.text_similarity = rank, answer, cosine
 
     def _verdict(self, chosen: str, answer: str, cosine: float) -> str:
-        if not answer.strip():
+        if not answer:
             return "empty"
         if answer.count(BLANK) > chosen.count(BLANK):
             return "with blanks left"
@@ -143,4 +146,5 @@ class Rejection:
 
 
 def _text(response: Any) -> str:
-    return response if isinstance(response, str) else str(response[0]["content"])
+    text = response if isinstance(response, str) else str(response[0]["content"])
+    return text.strip()

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from modalign.core.media import Media
 from modalign.modalities.vision_language.build.embedding import Embedding
 from modalign.modalities.vision_language.build.neighbours import Neighbours, rank_neighbours
 from modalign.modalities.vision_language.build.plan import Plan
-from modalign.modalities.vision_language.build.search import NONE, Vectors, open_search
+from modalign.modalities.vision_language.build.search import NONE, open_search
 
 EMBEDDINGS = "embeddings"
 NEIGHBOURS = "neighbours.npz"
@@ -36,7 +37,7 @@ def neighbours_of(plan: Plan, images: Sequence[Media], keys: Sequence[str]) -> N
     embedding = Embedding(plan.folder / EMBEDDINGS, plan.embedder(), plan.embedder_identity, options.batch_size)
     vectors = embedding.vectors(images, keys)
     usable = np.flatnonzero(~np.isnan(vectors).any(axis=1))
-    search = open_search(_picked(vectors, usable), options.index, plan.models.device)
+    search = open_search(vectors[usable], options.index, plan.models.device)
     found = _spread(rank_neighbours(search, options.neighbours, tuple(options.similarity)), usable, len(images))
     beside = path.with_suffix(".tmp")
     with beside.open("wb") as file:
@@ -45,11 +46,7 @@ def neighbours_of(plan: Plan, images: Sequence[Media], keys: Sequence[str]) -> N
     return found
 
 
-def _picked(vectors: Vectors, usable: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Vectors:
-    return vectors if len(usable) == len(vectors) else vectors[usable]
-
-
-def _spread(found: Neighbours, usable: np.ndarray[tuple[int], np.dtype[np.int64]], count: int) -> Neighbours:
+def _spread(found: Neighbours, usable: NDArray[np.int64], count: int) -> Neighbours:
     """Neighbours among some images as neighbours among all."""
     width = found.numbers.shape[1]
     whole = Neighbours(np.full((count, width), NONE, np.int64), np.full((count, width), np.nan))

@@ -102,6 +102,3 @@ def test_images_in_rows_are_saved_beside_and_others_stay_where_they_are(tmp_path
     ]
     assert Path(files[1].path).read_bytes() == content
     assert image_files(tmp_path / "out", demonstrations, survey) == files
-    (tmp_path / "data" / "pictures" / "0.png").write_bytes(content)
-    with pytest.raises(RowError, match="has changed meanwhile"):
-        image_files(tmp_path / "out", demonstrations, survey)

@@ -17,6 +17,7 @@ from modalign.modalities.vision_language.build import embedding as embedding_mod
 from modalign.modalities.vision_language.build.embedders import Embedder, PolicyEmbedder, check_embedder, open_embedder
 from modalign.modalities.vision_language.build.embedding import Embedding
 from modalign.modalities.vision_language.modality import VisionLanguage
+from tests.modalities.image.rewards.test_clip_score import open_clip_folder  # noqa: F401
 from tests.modalities.vision_language.build.scenes import scene
 from tests.tiny_vlms import build
 from tests.toy import Letters
@@ -58,6 +59,19 @@ def test_clip_gives_the_models_own_vectors(clip_folder: Path) -> None:
     with torch.no_grad():
         states = model.vision_model(**pixels).pooler_output
         torch.testing.assert_close(embedder.vectors(shown), model.visual_projection(states))
+
+
+def test_open_clip_gives_the_models_own_vectors(open_clip_folder: Path) -> None:  # noqa: F811
+    import open_clip
+
+    embedder = open_embedder(
+        "open_clip", {"model": str(open_clip_folder)}, Letters(), lambda: torch.nn.Linear(1, 1), CPU
+    )
+    shown = pictures(3)
+    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{open_clip_folder}")
+    with torch.no_grad():
+        expected = model.eval().encode_image(torch.stack([preprocess(picture) for picture in shown]))
+        torch.testing.assert_close(embedder.vectors(shown), expected)
 
 
 def test_the_policys_vector_is_the_mean_of_what_its_language_model_sees(llava_folder: Path) -> None:

@@ -42,18 +42,21 @@ def brute(vectors: Any, k: int, band: tuple[float, float] = ALL) -> Any:
     return numbers
 
 
-def test_the_planted_neighbour_is_first_among_5000_and_always() -> None:
+def test_the_planted_neighbour_is_first_among_5000_and_always(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = random_vectors(5000, 32)
     draw = np.random.default_rng(1)
     pairs = draw.permutation(5000).reshape(-1, 2)[:1000]
     vectors[pairs[:, 1]] = unit(vectors[pairs[:, 0]] + 0.05 * draw.standard_normal((1000, 32)))
-    runs = [rank_neighbours(search, 5, ALL) for search in [*searches(vectors), BlockedSearch(vectors, CPU)]]
+    runs = [rank_neighbours(search, 5, ALL) for search in searches(vectors)]
     for found in runs:
         assert (found.numbers[pairs[:, 0], 0] == pairs[:, 1]).all()
         assert (found.numbers[pairs[:, 1], 0] == pairs[:, 0]).all()
         assert not (found.numbers == np.arange(5000)[:, None]).any()
         np.testing.assert_array_equal(found.numbers, runs[0].numbers)
         np.testing.assert_array_equal(found.similarities, runs[0].similarities)
+    monkeypatch.setattr(search_module, "BLOCK_NUMBERS", 2**21)
+    again = rank_neighbours(BlockedSearch(vectors, CPU), 5, ALL)
+    np.testing.assert_array_equal(again.numbers, runs[0].numbers)
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])
@@ -66,7 +69,7 @@ def test_approximate_indexes_find_most_and_the_same_again(kind: Any) -> None:
     assert recall > (0.95 if kind == "hnsw" else 0.4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     count=st.integers(1, 40),
     width=st.integers(1, 4),

@@ -56,7 +56,7 @@ def build(run: Callable[..., Ran], arguments: list[str], tmp_path: Path, monkeyp
 
 
 def written(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "realign.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]
 
 
 def report(folder: Path) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def test_rows_are_dual_preferences_that_the_format_reads(build: Build, tmp_path:
     assert ran.status == 0, ran.err
     rows = written(tmp_path / "out")
     told = [json.loads(line)["conversations"] for line in scenes.read_text().splitlines()]
-    source = open_rows(tmp_path / "out" / "realign.jsonl")
+    source = open_rows(tmp_path / "out" / "pairs.jsonl")
     format = AutoFormat().resolve(source.columns(), source.name, Teller())
     assert format.name == "realign"
     for number, row in enumerate(rows):
@@ -90,20 +90,20 @@ def test_rows_are_dual_preferences_that_the_format_reads(build: Build, tmp_path:
 
 def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(build: Build, tmp_path: Path) -> None:
     assert build().status == 0
-    whole = (tmp_path / "out" / "realign.jsonl").read_bytes()
+    whole = (tmp_path / "out" / "pairs.jsonl").read_bytes()
     journal = (tmp_path / "out" / "chunks.jsonl").read_bytes().splitlines(keepends=True)
     assert len(journal) == 5
     ends = [0, *(json.loads(line)["bytes"] for line in journal)]
     for number, (chunks, extra, torn) in enumerate([(0, 0, 0), (0, 700, 0), (2, 0, 9), (2, 33, 0), (4, 10**9, 20)]):
         out = tmp_path / f"out{number}"
         shutil.copytree(tmp_path / "out", out)
-        (out / "realign.jsonl").write_bytes(whole[: ends[chunks] + extra])
+        (out / "pairs.jsonl").write_bytes(whole[: ends[chunks] + extra])
         (out / "chunks.jsonl").write_bytes(b"".join(journal[:chunks]) + journal[chunks][:torn])
         if number % 2:
             (out / "neighbours.npz").unlink()
             shutil.rmtree(out / "embeddings")
         assert build(out=out.name).status == 0
-        assert (out / "realign.jsonl").read_bytes() == whole
+        assert (out / "pairs.jsonl").read_bytes() == whole
         assert report(out)["written"] == 24
 
 
@@ -118,7 +118,7 @@ def test_a_real_kill_is_survived(
     monkeypatch.delenv(KILL_AFTER)
     assert len((tmp_path / "killed" / "chunks.jsonl").read_text().splitlines()) == 2
     assert build(out="killed").status == build(out="whole").status == 0
-    first, second = ((tmp_path / out / "realign.jsonl").read_bytes() for out in ("killed", "whole"))
+    first, second = ((tmp_path / out / "pairs.jsonl").read_bytes() for out in ("killed", "whole"))
     assert first == second
     assert len(first.splitlines()) == 24
 
@@ -147,7 +147,7 @@ def test_a_changed_option_or_row_is_refused_by_name(build: Build, scenes: Path) 
 
 def test_rows_that_were_cut_by_others_are_not_silently_filled_up(build: Build, tmp_path: Path) -> None:
     assert build().status == 0
-    path = tmp_path / "out" / "realign.jsonl"
+    path = tmp_path / "out" / "pairs.jsonl"
     path.write_bytes(path.read_bytes()[:100])
     assert "is shorter than when it was last written" in build().err
 
@@ -265,7 +265,7 @@ def test_the_command_on_a_tiny_llava(scenes: Path, llava_folder: Path, tmp_path:
     counted = report(out)
     assert counted["rows"] == counted["images"] == 12
     assert 0 < counted["written"] == len(written(out)) == 12 - sum(counted["left_out"].values())
-    source = open_rows(out / "realign.jsonl")
+    source = open_rows(out / "pairs.jsonl")
     realign = registry().load("format", "realign")()
     pairs = [pair for number in range(len(source)) for pair in parse_row(source[number], realign, source.place(number))]
     assert all(pair.extra["other_images"][0].read() for pair in pairs)

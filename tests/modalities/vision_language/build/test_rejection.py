@@ -84,9 +84,19 @@ def test_the_threshold_is_the_least_similarity_that_is_not_accepted(coloured: An
     assert case.tried == {"accepted": 1}
 
 
+def test_space_around_an_answer_is_dropped(coloured: Any) -> None:
+    class Says(Teller):
+        def _answer(self, prompt: Any) -> list[dict[str, str]]:
+            return [{"role": "assistant", "content": "\n It is\nblue. "}]
+
+    case = Case(told("It is red."), [(coloured("blue"), 0.5)])
+    run([case], AskAnew(), modality=Says())
+    assert case.rejected == "It is\nblue."
+
+
 @pytest.mark.parametrize(
     ("said", "verdict"),
-    [(" ", "empty"), (f"It is {BLANK}.", "with blanks left"), ("It  is red. ", "the same as the chosen")],
+    [(" \n", "empty"), (f"It is {BLANK}.", "with blanks left"), ("It  is red. ", "the same as the chosen")],
 )
 def test_answers_that_say_nothing_are_not_accepted(said: str, verdict: str, coloured: Any) -> None:
     class Says(Teller):
