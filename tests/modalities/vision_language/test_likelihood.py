@@ -5,6 +5,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +17,11 @@ from hypothesis import strategies as st
 from modalign.core.batch import CHOSEN, REJECTED
 from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Needs
+from modalign.modalities.lora import Lora
 from modalign.modalities.text.corrected_tokens import differing
+from modalign.modalities.vision_language import vision
 from modalign.modalities.vision_language.likelihood import CHOSEN_ELSEWHERE, MISLED, image_text_likelihood
+from modalign.modalities.vision_language.modality import VisionLanguage
 from modalign.modalities.vision_language.vision import pathway_of, vision_is_frozen
 from tests.modalities.vision_language.cells import Row, batch_of, photo
 
@@ -92,6 +96,39 @@ def test_a_frozen_tower_is_run_once_for_a_policy_and_the_same_model_as_its_refer
     trained = {name for name, p in model.named_parameters() if p.grad is not None}
     assert trained
     assert all("language_model" in name or "lm_head" in name for name in trained)
+
+
+def test_a_policy_without_its_adapter_shares_its_tower(vlm_folder: Callable[[str], Path], rows_of: RowsOf) -> None:
+    rows = rows_of("qwen3_vl")
+    modality = VisionLanguage(str(vlm_folder("qwen3_vl")), max_length=512, lora=Lora(r=2))
+    policy = modality.load()
+    for name, weight in policy.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(0))
+    modality.likelihood(policy, batch_of([{CHOSEN: rows[0]}]), NOTHING)
+    batch = batch_of([{CHOSEN: row} for row in rows])
+    with counted(policy.get_base_model()) as calls:
+        found = modality.likelihood(policy, batch, NOTHING).logps
+        with modality.adapter_off(policy), torch.no_grad():
+            reference = modality.likelihood(policy, batch, NOTHING).logps
+            expected = torch.stack([row.direct_logps(policy).sum() for row in rows])
+    assert len(calls) == 2 + sum(len(row.images) > 0 for row in rows)  # two sets of unlike shapes, and `expected`
+    torch.testing.assert_close(reference[:, 0], expected, atol=1e-4, rtol=1e-5)
+    assert (found - reference).abs().min() > 1e-3
+
+
+def test_sets_that_cannot_be_told_apart_are_encoded_one_by_one(
+    model_of: ModelOf, rows_of: RowsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, (first, *_) = copy.deepcopy(model_of("llava")), rows_of("llava")
+    monkeypatch.setattr(vision, "_image_tokens", lambda _causal, inputs: [7] * len(inputs["images"]))
+    rows = [{CHOSEN: Row(first.processor, (photo(seed),), "What?", "A circle")} for seed in range(3)]
+    with torch.no_grad():
+        expected = torch.stack([row[CHOSEN].direct_logps(model).sum() for row in rows])
+        for _ in range(2):
+            with counted(model) as calls:
+                torch.testing.assert_close(logps(model, rows)[:, 0], expected, atol=1e-4, rtol=1e-5)
+    assert len(calls) == 3
 
 
 def test_a_tower_in_training_is_run_for_each_likelihood(model_of: ModelOf, rows_of: RowsOf) -> None:
