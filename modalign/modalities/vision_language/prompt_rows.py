@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from modalign.modalities.vision_language.formats.chats import with_images
+from modalign.modalities.vision_language.formats.chats import chat_with_images
 from modalign.modalities.vision_language.prompts import Message
 from modalign.plugins.formats.chat import as_content
 from modalign.plugins.formats.images import as_image
@@ -12,7 +12,7 @@ _COLUMNS = ("images", "image")
 
 
 def row_prompt(row: Mapping[str, Any], column: str) -> str | list[Message]:
-    """The prompt of a row, the images of its column `images` or `image` in their places; see `with_images`.
+    """The prompt of a row, the images of its column `images` or `image` in their places; see `chat_with_images`.
 
     Raises:
         RowError: It is neither text nor a chat, or its images do not go with it.
@@ -22,4 +22,4 @@ def row_prompt(row: Mapping[str, Any], column: str) -> str | list[Message]:
     prompt = as_content(row[column], column)
     if isinstance(prompt, str) and not images:
         return prompt
-    return with_images(prompt, images, column)
+    return chat_with_images(prompt, images, column)
