@@ -6,11 +6,9 @@ from typing import Any, ClassVar
 from modalign.core.batch import CHOSEN, REJECTED, Comparison
 from modalign.core.errors import RowError
 from modalign.modalities.vision_language.formats.questions import are_texts
-from modalign.modalities.vision_language.formats.vision_preference import VisionPreference
+from modalign.modalities.vision_language.formats.vision_preference import OF_MM_RLHF, VisionPreference
 from modalign.plugins.formats import values
 from modalign.plugins.formats.splitting import TIE
-
-_OWN = frozenset({"video", "is_tie", "mixed_up_image", "chosen_reason", "rejected_reason", "ls_factor"})
 
 
 class MmRlhf(VisionPreference):
@@ -27,7 +25,7 @@ class MmRlhf(VisionPreference):
 
     def matches(self, columns: Mapping[str, Any]) -> bool:
         shown = {"image", "images", "video"} & set(columns)
-        return bool(shown) and are_texts(columns, ("prompt", CHOSEN, REJECTED)) and bool(_OWN & set(columns))
+        return bool(shown) and are_texts(columns, ("prompt", CHOSEN, REJECTED)) and bool(OF_MM_RLHF & set(columns))
 
     def parse(self, row: Mapping[str, Any]) -> Sequence[Comparison]:
         if row.get("video") is not None:

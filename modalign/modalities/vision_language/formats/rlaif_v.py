@@ -24,7 +24,7 @@ class RlaifV(QuestionPairs):
     """
 
     name = "rlaif_v"
-    wants: ClassVar[str] = "image; question, chosen and rejected, text"
+    wants: ClassVar[str] = "image; question, chosen and rejected, text; and no prompt"
 
     def __init__(
         self,
@@ -52,7 +52,8 @@ class RlaifV(QuestionPairs):
 
     def matches(self, columns: Mapping[str, Any]) -> bool:
         image = columns.get(self.images_column(columns))
-        return are_texts(columns, ("question", *SIDES)) and (looks_like_image(image) or looks_like_images(image))
+        shown = looks_like_image(image) or looks_like_images(image)
+        return shown and are_texts(columns, ("question", *SIDES)) and "prompt" not in columns
 
     def parse(self, row: Mapping[str, Any]) -> Sequence[Comparison]:
         columns = (

@@ -66,8 +66,12 @@ class ShareGpt(VisionFormat):
     def matches(self, columns: Mapping[str, Any]) -> bool:
         answers = [columns.get(side) for side in (CHOSEN, REJECTED)]
         asked = looks_like_dialogue(columns.get(self.column(columns, "conversations", _CONVERSATIONS)))
-        return asked and all(
-            looks_like_turn(answer) or looks_like_dialogue(answer) or isinstance(answer, str) for answer in answers
+        return (
+            asked
+            and "prompt" not in columns
+            and all(
+                looks_like_turn(answer) or looks_like_dialogue(answer) or isinstance(answer, str) for answer in answers
+            )
         )
 
     def feedback(self, columns: Mapping[str, Any]) -> frozenset[Feedback]:

@@ -10,6 +10,7 @@ from modalign.core.media import Media
 from modalign.core.objectives.base import Feedback
 from modalign.modalities.vision_language.formats.base import OTHER_IMAGES, OTHER_RESPONSE, VisionFormat, may_hold_images
 from modalign.modalities.vision_language.formats.chats import as_answer, without_prompt
+from modalign.modalities.vision_language.formats.questions import are_texts
 from modalign.modalities.vision_language.prompts import IMAGE_TAG
 from modalign.plugins.formats.chat import Content, content, looks_like_content
 from modalign.plugins.formats.pairs import PAIR_FEEDBACK
@@ -17,7 +18,7 @@ from modalign.plugins.formats.pairs import PAIR_FEEDBACK
 IMAGES = ("images", "image", "image_path", "img_path")
 _REJECTED_IMAGES = ("rejected_images", "rejected_image")
 _OTHER_IMAGES = ("other_images", "other_image", "retrieved_images", "retrieved_image", "mixed_up_image")
-_OF_OTHERS = frozenset({"conversations", "question", "video", "is_tie", "mixed_up_image", "retrieved_image"})
+OF_MM_RLHF = frozenset({"video", "is_tie", "mixed_up_image", "chosen_reason", "rejected_reason", "ls_factor"})
 
 
 class VisionPreference(VisionFormat):
@@ -94,7 +95,7 @@ class VisionPreference(VisionFormat):
     def matches(self, columns: Mapping[str, Any]) -> bool:
         images = self.column(columns, "images", IMAGES)
         has_pair = looks_like_content(columns.get(CHOSEN)) and self._has_rejected(columns)
-        return has_pair and images in columns and may_hold_images(columns[images]) and not _OF_OTHERS & set(columns)
+        return has_pair and images in columns and may_hold_images(columns[images]) and not _is_anothers(columns)
 
     def feedback(self, columns: Mapping[str, Any]) -> frozenset[Feedback]:
         return PAIR_FEEDBACK
@@ -151,6 +152,14 @@ class VisionPreference(VisionFormat):
     def _has_rejected(self, columns: Mapping[str, Any]) -> bool:
         own_images = any(columns.get(name) is not None for name in _REJECTED_IMAGES)
         return looks_like_content(columns.get(REJECTED)) or (columns.get(REJECTED) is None and own_images)
+
+
+def _is_anothers(columns: Mapping[str, Any]) -> bool:
+    """Whether the columns are those of a data set that has a format of its own."""
+    if "prompt" not in columns and {"question", "conversations", "messages"} & set(columns):
+        return True
+    as_text = are_texts(columns, (CHOSEN, REJECTED))
+    return columns.get("retrieved_image") is not None or (as_text and bool(OF_MM_RLHF & set(columns)))
 
 
 def _pattern(written: str | None) -> re.Pattern[str] | None:

@@ -21,6 +21,20 @@ def test_every_published_row_is_known_by_its_columns(name, row):
         assert AutoFormat().resolve(row, "file", Looking()).name == name
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"question": QUESTION},
+        {"messages": [*TRL["prompt"], *TRL["chosen"]], "score_chosen": 1.0},
+        {"conversations": [{"from": "human", "value": QUESTION}]},
+        {"chosen_reason": "...", "is_tie": False},
+        {"retrieved_image": None, "other_images": ["b.png"], "rejected_images": ["c.png"]},
+    ],
+)
+def test_columns_beside_those_of_trl_change_nothing(beside):
+    assert AutoFormat().resolve({**TRL, **beside}, "file", Looking()).name == "vision_preference"
+
+
 def test_every_format_of_the_modality_has_a_sample():
     registered = {
         entry.name for entry in registry().entries("format") if entry.plugin.name == "builtin-vision-language"
