@@ -4,7 +4,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from PIL.Image import Image, Resampling
 
-from modalign.modalities.image.decoding import decode_image
+from modalign.core.content import content_hash
+from modalign.modalities.image.decoding import decode_image, picture_key
 
 
 @runtime_checkable
@@ -17,6 +18,9 @@ class Opens(Protocol):
         Raises:
             RowError: What it is made from cannot be decoded.
         """
+
+    def content_key(self) -> Any:
+        """What decides the picture, as `content_hash` takes it."""
 
 
 def open_image(image: Any, longest_side: int | None = None) -> Image:
@@ -33,6 +37,15 @@ def open_image(image: Any, longest_side: int | None = None) -> Image:
     if longest_side is None or max(picture.size) <= longest_side:
         return picture
     return scaled(picture, longest_side / max(picture.size))
+
+
+def image_key(image: Any) -> str:
+    """A hash of what decides the picture of an image; a file's content is hashed as it is.
+
+    Raises:
+        RowError: It is no image, or cannot be read.
+    """
+    return content_hash(image) if isinstance(image, Opens) else picture_key(image)
 
 
 def scaled(picture: Image, factor: float) -> Image:

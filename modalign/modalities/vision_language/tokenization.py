@@ -12,7 +12,7 @@ from modalign.core.content import content_hash
 from modalign.core.errors import RowError
 from modalign.modalities.text.chat import Message
 from modalign.modalities.text.tokenization import BoundaryTokenizer, Prompt
-from modalign.modalities.vision_language.images import open_image, scaled
+from modalign.modalities.vision_language.images import image_key, open_image, scaled
 from modalign.modalities.vision_language.messages import PartsRenderer, checked_prompt, texts_of
 from modalign.modalities.vision_language.processor import by_kind, placeholders
 from modalign.modalities.vision_language.prompts import answer, images_of
@@ -74,9 +74,10 @@ class VisionTokenizer(BoundaryTokenizer):
         images = [open_image(image, self.longest_side) for image in images_of(messages)]
         if scale != 1:
             images = [scaled(image, scale) for image in images]
+        keys = [scale, self.longest_side, *map(image_key, images_of(messages))]
         text = self._chat.render(messages, extra, generation_prompt=True)
         self._check_placeholders(text, len(images))
-        return self._processed(messages, text, images)
+        return self._processed(messages, text, images, content_hash(keys) if images else "")
 
     def completion(self, prompt: Prompt, response: Any, extra: Mapping[str, Any], column: str) -> list[int]:
         """See `BoundaryTokenizer.completion`; text is the content of the assistant's message.
@@ -102,7 +103,7 @@ class VisionTokenizer(BoundaryTokenizer):
         joined = ids[: len(before)] == before and before[-1:] == prompt.ids[-1:]
         return ids[len(before) :] if joined else self._ids(whole[len(prompt.text) :], column)
 
-    def _processed(self, messages: list[Message], text: str, images: list[Image]) -> VisionPrompt:
+    def _processed(self, messages: list[Message], text: str, images: list[Image], key: str) -> VisionPrompt:
         encoded, processed_text, special = self._call(text, images)
         ids = encoded["input_ids"][0].tolist()
         if not ids:
@@ -118,7 +119,7 @@ class VisionTokenizer(BoundaryTokenizer):
             self._image_tokens(ids, text, len(images)),
             token_wise,
             vision,
-            content_hash(vision) if vision else "",
+            key,
         )
 
     def _image_tokens(self, ids: list[int], text: str, images: int) -> int:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modalign.core.batch import CHOSEN, REJECTED, Candidate, Comparison
+from modalign.core.content import content_hash
 from modalign.core.errors import ConfigError, RowError
 from modalign.core.media import Media
 from modalign.modalities.vision_language.images import scaled
@@ -133,21 +134,31 @@ def test_a_context_that_candidates_share_is_processed_once(kept: Make, monkeypat
     assert keys[0] == keys[1] != keys[2] == keys[3]
 
 
-def test_the_same_image_has_the_same_key_however_it_is_held(kept: Make, tmp_path: Path) -> None:
-    keys = [kept().encode(pair([image])).cells[0].vision_key for image in (picture(), media(), written(tmp_path))]
-    assert len(set(keys)) == 1
+def test_the_key_of_images_is_that_of_their_content(kept: Make, tmp_path: Path) -> None:
+    cells = [kept().encode(pair([image])).cells[0] for image in (media(), written(tmp_path), media(1))]
+    assert [cell.vision_key == cells[0].vision_key for cell in cells] == [True, True, False]
+    both = kept().encode(pair([media(0), media(1)])).cells[0], kept().encode(pair([media(1), media(0)])).cells[0]
+    assert both[0].vision_key != both[1].vision_key
+    assert content_hash(cells[0]) == content_hash(cells[1]) != content_hash(cells[2])
+    said = [content_hash(kept().encode(pair([media()], chosen=text)).cells[0]) for text in ("yes", "no")]
+    assert said[0] != said[1]
 
 
 def test_an_image_that_opens_itself(kept: Make) -> None:
     class Altered:
+        def __init__(self, seed: int) -> None:
+            self.seed = seed
+
         def open(self) -> Any:
-            return picture(5)
+            return picture(self.seed)
+
+        def content_key(self) -> int:
+            return self.seed
 
     modality = kept()
-    assert (
-        modality.encode(pair([Altered()])).cells[0].vision_key
-        == modality.encode(pair([picture(5)])).cells[0].vision_key
-    )
+    cells = [modality.encode(pair([image])).cells[0] for image in (Altered(5), Altered(5), Altered(6), picture(5))]
+    assert [cell.vision_key == cells[0].vision_key for cell in cells[:3]] == [True, True, False]
+    assert torch.equal(cells[0].vision["pixel_values"], cells[3].vision["pixel_values"])
 
 
 def test_images_stand_where_the_prompt_has_them(kept: Make) -> None:
@@ -328,10 +339,11 @@ def test_images_of_a_fixed_number_of_tokens_cannot_be_resized(kept: Make) -> Non
 def test_max_image_side(kept: Make) -> None:
     capped = kept("qwen2_5_vl", max_image_side=16).encode(pair([picture(0, (64, 32))])).cells[0]
     small = kept("qwen2_5_vl").encode(pair([picture(0, (64, 32)).resize((16, 8), 3)])).cells[0]
-    assert capped.vision_key == small.vision_key
-    assert kept("qwen2_5_vl", max_image_side=64).encode(pair([picture(0, (64, 32))])).cells[0].vision_key == (
-        kept("qwen2_5_vl").encode(pair([picture(0, (64, 32))])).cells[0].vision_key
-    )
+    whole = kept("qwen2_5_vl").encode(pair([picture(0, (64, 32))])).cells[0]
+    wide = kept("qwen2_5_vl", max_image_side=64).encode(pair([picture(0, (64, 32))])).cells[0]
+    assert torch.equal(capped.vision["pixel_values"], small.vision["pixel_values"])
+    assert torch.equal(wide.vision["pixel_values"], whole.vision["pixel_values"])
+    assert capped.vision_key != whole.vision_key
 
 
 def test_a_prompt_to_generate_from(kept: Make) -> None:
