@@ -17,7 +17,6 @@ from modalign.modalities.vision_language.build import embedding as embedding_mod
 from modalign.modalities.vision_language.build.embedders import Embedder, PolicyEmbedder, check_embedder, open_embedder
 from modalign.modalities.vision_language.build.embedding import Embedding
 from modalign.modalities.vision_language.modality import VisionLanguage
-from tests.modalities.image.rewards.test_clip_score import open_clip_folder  # noqa: F401
 from tests.modalities.vision_language.build.scenes import scene
 from tests.tiny_vlms import build
 from tests.toy import Letters
@@ -61,7 +60,7 @@ def test_clip_gives_the_models_own_vectors(clip_folder: Path) -> None:
         torch.testing.assert_close(embedder.vectors(shown), model.visual_projection(states))
 
 
-def test_open_clip_gives_the_models_own_vectors(open_clip_folder: Path) -> None:  # noqa: F811
+def test_open_clip_gives_the_models_own_vectors(open_clip_folder: Path) -> None:
     import open_clip
 
     embedder = open_embedder(
