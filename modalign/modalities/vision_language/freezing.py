@@ -44,7 +44,7 @@ def told(policy: nn.Module, names: Sequence[str]) -> str:
     """What is frozen and how much trains, in a line."""
     trained = sum(weight.numel() for weight in policy.parameters() if weight.requires_grad)
     whole = sum(weight.numel() for weight in policy.parameters())
-    return f"{trained:,} of {whole:,} weights train; {' and '.join(names)} stay as they are (modality.train_vision)"
+    return f"{trained:,} of {whole:,} weights train; frozen without modality.train_vision: {', '.join(names)}"
 
 
 def _language_modules(model: Any) -> Iterator[nn.Module]:

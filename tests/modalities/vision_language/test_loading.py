@@ -89,7 +89,7 @@ def test_the_tower_and_its_projector_are_frozen_and_the_rest_trains(make: Make, 
     assert modality.start_notes(None) == (  # type: ignore[arg-type]
         f"{sum(p.numel() for p in policy.parameters() if p.requires_grad):,} of "
         f"{sum(p.numel() for p in policy.parameters()):,} weights train; "
-        f"{' and '.join(vision_modules(policy))} stay as they are (modality.train_vision)",
+        f"frozen without modality.train_vision: {', '.join(vision_modules(policy))}",
     )
 
 
