@@ -9,9 +9,12 @@ from modalign.plugins.targets import import_target
 
 
 def main(argv: list[str]) -> int | None:
-    """Run the `quickstart` module that stands beside a modality's own, `text` where none is named."""
+    """Run the `quickstart` module that stands beside a modality's own, `text` where none is named.
+
+    A hyphen in the name stands for an underscore.
+    """
     named = bool(argv) and not argv[0].startswith("-")
-    name, rest = (argv[0], argv[1:]) if named else ("text", argv)
+    name, rest = (argv[0].replace("-", "_"), argv[1:]) if named else ("text", argv)
     entry = registry().entry("modality", name)
     home = _home(entry)
     if find_spec(home) is None:

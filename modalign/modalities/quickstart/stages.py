@@ -20,6 +20,9 @@ from modalign.core.module import PreferenceModule
 from modalign.core.schedule import Schedule
 from modalign.plugins.manager import registry
 
+PARTS = {"other_image": "image_variant"}
+"""Options that are themselves built, and of which kind each is."""
+
 
 def fit(config: Mapping[str, Any]) -> PreferenceModule:
     """Train as `modalign fit` would with this config; what the trainer says goes to `log.txt` in the run's folder.
@@ -94,7 +97,8 @@ def stage_config(
 def built(kind: str, chosen: str | Mapping[str, Any]) -> Any:
     """A registered thing of a kind, from its name or from a mapping of `class_path` and `init_args`."""
     name, options = (chosen, {}) if isinstance(chosen, str) else (chosen["class_path"], chosen["init_args"])
-    return registry().load(kind, name)(**options)
+    parts = {part: built(PARTS[part], option) for part, option in options.items() if part in PARTS}
+    return registry().load(kind, name)(**{**options, **parts})
 
 
 def export(
