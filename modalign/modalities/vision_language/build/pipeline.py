@@ -68,7 +68,7 @@ class Answers:
 
     def run(self) -> None:
         """Answer and write, `ROWS_AT_ONCE` demonstrations at a time."""
-        done, count = len(self.rows.chunks) * ROWS_AT_ONCE, len(self.survey.places)
+        done, count = sum(chunk["demonstrations"] for chunk in self.rows.chunks), len(self.survey.places)
         if done >= count:
             return
         plan = self.plan
@@ -89,6 +89,7 @@ class Answers:
         rejection.run([case for case in cases if not case.failure])
         rows = [self._row(number, case) for number, case in zip(numbers, cases, strict=True) if case.rank is not None]
         told = {
+            "demonstrations": len(cases),
             "tried": dict(sum((case.tried for case in cases), Counter[str]())),
             "ranks": [row["rank"] for row in rows],
             "similarities": [row["similarity"] for row in rows],

@@ -43,6 +43,8 @@ def check_options(options: argparse.Namespace) -> None:
     low, high = options.similarity
     if not -1 <= low < high <= 1:
         raise UserError(f"--similarity is {low} {high}", "Give the least and the greatest cosine, from -1 to 1.")
+    if not 0 < options.accept_below <= 1:
+        raise UserError(f"--accept-below is {options.accept_below}", "Give a cosine above 0, at most 1.")
     if options.mask_share is not None and not 0 < options.mask_share <= 1:
         raise UserError(f"--mask-share is {options.mask_share}", "Give a share above 0, at most 1.")
     regenerate = options.rejected == "regenerate"

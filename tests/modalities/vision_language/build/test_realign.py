@@ -225,6 +225,7 @@ def test_words_of_a_list_alone_are_blanked(build: Build, tmp_path: Path) -> None
         (["--neighbours", "0"], "--neighbours is 0"),
         (["--similarity", "0.9", "0.1"], "--similarity is 0.9 0.1"),
         (["--mask-share", "2"], "--mask-share is 2.0"),
+        (["--accept-below", "95"], "--accept-below is 95.0"),
         (["--rejected", "regenerate", "--instruction", "x"], "--instruction has no effect"),
         (["--rejected", "regenerate", "--mask-share", "0.5"], "--mask-share has no effect"),
         (["--words", "w.txt", "--mask-share", "0.5"], "--mask-share has no effect with --words"),
