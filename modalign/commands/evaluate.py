@@ -56,8 +56,9 @@ def _evaluate(kind: "type[Task]", argv: list[str]) -> None:
     from modalign.core.evaluation import FIGURES, Evaluation, Question
 
     quiet_lightning()
-    if options.model and not (options.config or options.modality) and len(task.modalities) == 1:
-        options.modality = list(task.modalities)
+    own = _own_modality(kind)
+    if options.model and own and not (options.config or options.modality):
+        options.modality = [own]
     models = open_models(options)
     task.check(models.modality)
     source = {"options": described, **models.source}
@@ -88,9 +89,14 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"--limit is {options.limit}", "Give at least 1.")
 
 
+def _own_modality(kind: "type[Task]") -> str | None:
+    """The modality of a task that measures one alone."""
+    return next(iter(kind.modalities)) if len(kind.modalities) == 1 else None
+
+
 def _parser(kind: "type[Task]") -> CommandParser:
     parser = CommandParser(f"eval {kind.name}", f"{(kind.__doc__ or '').partition(chr(10))[0]} {_DESCRIPTION}")
-    add_model_options(parser)
+    add_model_options(parser, default=_own_modality(kind) or "text")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where everything is written")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N items")
     return parser
