@@ -30,7 +30,8 @@ class Measured:
         wrong: `(P,)`, 1 for a description that invents anything.
         counted: `(P,)`, 1 where the number that it states is that of the picture.
         words: `(P,)`, its length.
-        kl: `(P,)`, log-ratio to the start of the policy's own descriptions: in the mean, the KL divergence in nats.
+        kl: `(P,)`, log-ratio to the start of the policy's own description, the first of a picture: in the mean, the KL
+            divergence in nats.
         accuracy: `(H,)`, 1 where the chosen description gained more log-probability than the rejected one, 0.5 for a
             tie.
         drift: `(H,)`, what the chosen description gained.
@@ -118,17 +119,17 @@ class Examination:
     def _log_ratios(
         self, policy: nn.Module, prompts: Sequence[list[Message]], descriptions: Sequence[Sequence[str]]
     ) -> Tensor:
-        """`(P,)`: the mean log-ratio of each picture's descriptions; empty ones, which cannot be scored, count 0.
+        """`(P,)`: the log-ratio of each picture's first description; an empty one, which cannot be scored, counts 0.
 
         Descriptions are tokenised anew, which gives the tokens that were drawn wherever the policy writes as its
         tokenizer would.
         """
-        places = [(p, text) for p, drawn in enumerate(descriptions) for text in drawn if text.strip()]
+        places = [(p, drawn[0]) for p, drawn in enumerate(descriptions) if drawn[0].strip()]
         ratios = torch.zeros(len(prompts))
         if places:
             comparisons = [Comparison(prompts[p], (Candidate(answer(text), CHOSEN),)) for p, text in places]
-            ratios.index_add_(0, torch.tensor([p for p, _ in places]), self._gains(policy, comparisons)[:, 0])
-        return ratios / self.samples
+            ratios[[p for p, _ in places]] = self._gains(policy, comparisons)[:, 0]
+        return ratios
 
 
 def describe_all(
