@@ -32,8 +32,13 @@ def unwrapped(model: Any) -> Any:
 
 
 def is_peft_model(model: nn.Module) -> bool:
-    """Whether this is a `peft.PeftModel`, without importing peft, which takes seconds."""
-    return any(cls.__module__.split(".")[0] == "peft" for cls in type(model).__mro__)
+    """Whether a policy is a `peft.PeftModel`, without importing peft, which takes seconds."""
+    return is_of_peft(model)
+
+
+def is_of_peft(module: nn.Module) -> bool:
+    """Whether a module's class is one of peft's: a model with an adapter, or a layer of one."""
+    return any(cls.__module__.split(".")[0] == "peft" for cls in type(module).__mro__)
 
 
 def weights_dtype(model: nn.Module) -> torch.dtype:

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from modalign.modalities.modes import eval_mode
+from modalign.modalities.modes import eval_mode, is_of_peft
 from modalign.modalities.text.attention_masks import model_inputs
 from modalign.modalities.text.logprobs import joined
 from modalign.modalities.text.verification import NOT_TAKEN, nearly_equal
@@ -85,12 +85,17 @@ def pathway_of(causal: nn.Module, inputs: dict[str, Any]) -> Pathway:
 
 
 def vision_is_frozen(causal: Any) -> bool:
-    """Whether nothing that images go through before the language model is trained."""
+    """Whether what images go through before the language model stays as it is: nothing trained, and no adapter.
+
+    An adapter is not frozen even where none of its weights trains: it can be switched off.
+    """
     decoder = causal.get_decoder()
-    if decoder in (causal, causal.base_model):
-        return not any(parameter.requires_grad for parameter in causal.parameters())
-    language = {id(parameter) for parameter in decoder.parameters()}
-    return not any(p.requires_grad and id(p) not in language for p in causal.base_model.parameters())
+    told_apart = decoder not in (causal, causal.base_model)
+    language = {*decoder.modules(), *decoder.parameters()} if told_apart else set()
+    return not any(
+        part not in language and (part.requires_grad if isinstance(part, nn.Parameter) else is_of_peft(part))
+        for part in (*causal.base_model.parameters(), *causal.base_model.modules())
+    )
 
 
 @contextmanager
@@ -142,8 +147,8 @@ def _encode_together(causal: Any, pathway: Pathway, images: Sequence[Images], to
     if together is None or causal not in _batched:
         apart = _encode_apart(causal, pathway, images)
         _batched[causal] = together is not None and all(map(_same, leaves(together), leaves(apart)))
-        return apart
-    return together
+    # Also on the call that checks: a resumed run checks on another batch, and must see the same bits.
+    return together if together is not None and _batched[causal] else apart
 
 
 def _encode_apart(causal: Any, pathway: Pathway, images: Sequence[Images]) -> list[Features]:

@@ -20,8 +20,10 @@ from modalign.core.objectives.base import Needs
 from modalign.modalities.lora import Lora
 from modalign.modalities.text.corrected_tokens import differing
 from modalign.modalities.vision_language import vision
+from modalign.modalities.vision_language.features import POOLED
 from modalign.modalities.vision_language.likelihood import CHOSEN_ELSEWHERE, MISLED, image_text_likelihood
 from modalign.modalities.vision_language.modality import VisionLanguage
+from modalign.modalities.vision_language.pathways import Merged
 from modalign.modalities.vision_language.vision import pathway_of, vision_is_frozen
 from tests.modalities.vision_language.cells import Row, batch_of, photo
 
@@ -117,6 +119,30 @@ def test_a_policy_without_its_adapter_shares_its_tower(vlm_folder: Callable[[str
     assert (found - reference).abs().min() > 1e-3
 
 
+def test_a_tower_with_an_adapter_is_no_reference_without_it(vlm_folder: Callable[[str], Path], rows_of: RowsOf) -> None:
+    """Whichever is asked first, and whether or not anything trains."""
+    rows = [{CHOSEN: row} for row in rows_of("llava")]
+    modality = VisionLanguage(str(vlm_folder("llava")), max_length=512, lora=Lora(r=2), train_vision=True)
+    policy = modality.load()
+    for name, weight in policy.named_parameters():
+        if "lora_B" in name and "vision" in name:
+            torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(0))
+    expected = modality.likelihood(policy, batch_of(rows), NOTHING).logps
+    batch = batch_of(rows)
+    with modality.adapter_off(policy), torch.no_grad():
+        before = modality.likelihood(policy, batch, NOTHING).logps
+    found = modality.likelihood(policy, batch, NOTHING).logps
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
+    assert (found - before)[:4].abs().min() > 1e-3
+    found.sum().backward()
+    assert any(p.grad is not None and p.grad.any() for name, p in policy.named_parameters() if "vision" in name)
+    policy.requires_grad_(False)
+    batch = batch_of(rows)
+    modality.likelihood(policy, batch, NOTHING)
+    with modality.adapter_off(policy):
+        torch.testing.assert_close(modality.likelihood(policy, batch, NOTHING).logps, before, atol=1e-4, rtol=1e-5)
+
+
 def test_sets_that_cannot_be_told_apart_are_encoded_one_by_one(
     model_of: ModelOf, rows_of: RowsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +155,27 @@ def test_sets_that_cannot_be_told_apart_are_encoded_one_by_one(
             with counted(model) as calls:
                 torch.testing.assert_close(logps(model, rows)[:, 0], expected, atol=1e-4, rtol=1e-5)
     assert len(calls) == 3
+
+
+def test_the_first_batch_has_the_bits_that_it_would_have_later(
+    model_of: ModelOf, rows_of: RowsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where images encoded together differ a little from those encoded apart, as they do on accelerators."""
+    model, (first, *_) = copy.deepcopy(model_of("llava")), rows_of("llava")
+    encode = Merged.encode
+
+    def rounded(self: Merged, causal: Any, images: Any) -> Any:
+        scale = 1 + 1e-5 * len(images["pixel_values"])
+        return {POOLED: tuple(scale * features for features in encode(self, causal, images)[POOLED])}
+
+    monkeypatch.setattr(Merged, "encode", rounded)
+    rows = [{CHOSEN: Row(first.processor, (photo(seed),), "What?", "A circle")} for seed in range(3)]
+    with torch.no_grad():
+        once = logps(model, rows)
+        with counted(model) as calls:
+            again = logps(model, rows)
+    assert len(calls) == 1
+    assert torch.equal(once, again)
 
 
 def test_a_tower_in_training_is_run_for_each_likelihood(model_of: ModelOf, rows_of: RowsOf) -> None:
