@@ -118,13 +118,13 @@ def _marked(ranges: Any, response: Any, completion: Sequence[int], tokenizer: An
     mask = torch.zeros(len(completion), dtype=torch.int8)
     whole = _decoded(tokenizer, completion)
     # A tokenizer may drop blanks at the beginning of a text.
-    begin = whole.find(content.strip()) - (len(content) - len(content.lstrip()))
-    if content.strip() not in whole:
+    dropped = 0 if content in whole else len(content) - len(content.lstrip())
+    begin = whole.find(content if content in whole else content.strip()) - dropped
+    if begin + dropped < 0:
         raise RowError("the tokenizer changes the response, so that ranges cannot be told", "Remove the marks.", COLUMN)
     for start, end in _checked(ranges, len(content)):
-        first = _token_at(tokenizer, completion, begin + start + 1)
-        last = _token_at(tokenizer, completion, begin + end)
-        mask[first : last + 1] = 1
+        first = _tokens_before(tokenizer, completion, max(0, begin + start))
+        mask[first : _tokens_to_hold(tokenizer, completion, begin + end)] = 1
     return mask
 
 
@@ -144,16 +144,27 @@ def _checked(ranges: Any, length: int) -> list[tuple[int, int]]:
     return [(each[0], each[1]) for each in ranges]
 
 
-def _token_at(tokenizer: Any, completion: Sequence[int], characters: int) -> int:
-    """The first token with which the text has so many characters, found by bisection."""
-    low, high = 0, len(completion) - 1
+def _tokens_before(tokenizer: Any, completion: Sequence[int], characters: int) -> int:
+    """How many tokens end before the character that follows so many."""
+    held = _tokens_to_hold(tokenizer, completion, characters)
+    return held - (len(_whole(tokenizer, completion[:held])) > characters)
+
+
+def _tokens_to_hold(tokenizer: Any, completion: Sequence[int], characters: int) -> int:
+    """How few tokens hold so many characters, found by bisection."""
+    low, high = 0, len(completion)
     while low < high:
         middle = (low + high) // 2
-        if len(_decoded(tokenizer, completion[: middle + 1])) >= characters:
+        if len(_whole(tokenizer, completion[:middle])) >= characters:
             high = middle
         else:
             low = middle + 1
     return low
+
+
+def _whole(tokenizer: Any, completion: Sequence[int]) -> str:
+    """The text without a character at its end some of whose tokens are lacking."""
+    return _decoded(tokenizer, completion).rstrip("\ufffd")
 
 
 def _decoded(tokenizer: Any, completion: Sequence[int]) -> str:

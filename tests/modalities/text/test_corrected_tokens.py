@@ -157,9 +157,18 @@ def test_the_tokens_of_a_range_hold_its_characters(tokenizer: Any, text_of: str,
     assert unmarked is None
     places = mask.nonzero().squeeze(1).tolist()
     assert places == list(range(places[0], places[-1] + 1))
-    covered = tokenizer.decode([ids[place] for place in places])
-    whole_letters = text_of[start:end].replace("é", "").replace("漢", "")  # a letter may be several tokens
-    assert all(letter in covered for letter in whole_letters)
+    assert text_of[start:end] in tokenizer.decode([ids[place] for place in places])
+
+
+def test_a_letter_of_several_tokens_is_marked_whole(tokenizer: Any) -> None:
+    from modalign.modalities.text.corrected_tokens import marked_tokens
+
+    said = "a 漢é b"
+    row = pair("p", said, "other", extra={"corrected": {CHOSEN: [[2, 3]]}})
+    ids = tokenizer(said, add_special_tokens=False)["input_ids"]
+    mask = marked_tokens(row, [ids, [1]], [len(ids), 1], tokenizer)[0]
+    assert mask.sum() > 1
+    assert tokenizer.decode([token for token, marked in zip(ids, mask.tolist(), strict=True) if marked]) == "漢"
 
 
 @pytest.mark.parametrize(
