@@ -124,7 +124,7 @@ LACKING: dict[str, tuple[Objective, dict[str, Any], str]] = {
     "other image": (RdpoVisual(), {"other_images": None}, "row 1: the row has no other image"),
     "image": (MDpo(), {"images": [], "other_images": None}, "the prompt has no image"),
     "answer to the other image": (SymMpo(), {"other_response": None}, "column 'other_response': no value"),
-    "score": (MmDpo(), {"chosen_score": None}, "rows 1 of the data lack one"),
+    "score": (MmDpo(), {"chosen_score": None}, "scores? of"),
     "list": (RankDpo(), {}, "RankDpo learns from ranked lists"),
 }
 
