@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from modalign.core.batch import CHOSEN, REJECTED, Candidate, Comparison
+from modalign.core.batch import CHOSEN, OTHER_PROMPT, REJECTED, Candidate, Comparison
 from modalign.core.errors import RowError
 from modalign.core.media import Media
 from modalign.modalities.vision_language.formats.chats import as_answer, chat_with_images
-from modalign.modalities.vision_language.prompts import Message
+from modalign.modalities.vision_language.prompts import Message, images_of
 from modalign.plugins.formats import values
 from modalign.plugins.formats.chat import Content, as_content
 from modalign.plugins.formats.images import as_image, looks_like_image, looks_like_images
@@ -120,7 +120,7 @@ class VisionFormat(NamedColumns):
         rejected_context: Sequence[Message] | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> Comparison:
-        """A comparison of two responses, or of two images.
+        """A comparison of two responses, or of two images; another prompt that the row holds asks of the same images.
 
         Args:
             row: Where the weight and the like are.
@@ -132,13 +132,16 @@ class VisionFormat(NamedColumns):
             extra: Entries of `Comparison.extra`.
 
         Raises:
-            RowError: Both are the same, or the weight cannot be read.
+            RowError: Both are the same, the images do not fit the other prompt, or the weight cannot be read.
         """
         if same_answer(*answers) and (rejected_context is None or rejected_context == prompt):
             raise RowError("identical responses: they say nothing of what is preferred", "Remove the row.", columns[1])
         chosen = Candidate(answers[0], CHOSEN, scores[0])
         rejected = Candidate(answers[1], REJECTED, scores[1], rejected_context)
         beside = {**values.extra(row), **(extra or {})}
+        if OTHER_PROMPT in beside:
+            other = as_content(beside[OTHER_PROMPT], OTHER_PROMPT)
+            beside[OTHER_PROMPT] = self.ask(other, images_of(prompt), OTHER_PROMPT)
         return Comparison(prompt, (chosen, rejected), weight=values.weight(row, self.weight), extra=beside)
 
 

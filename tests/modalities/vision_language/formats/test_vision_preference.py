@@ -215,3 +215,15 @@ def test_weight_and_tools_come_along():
     tools = [{"type": "function", "function": {"name": "zoom"}}]
     comparison = parse({**TRL, "importance": 2, "tools": tools}, weight="importance")
     assert (comparison.weight, comparison.extra) == (2.0, {"tools": tools})
+
+
+def test_another_prompt_asks_of_the_same_images():
+    row = {"prompt": "Which colour?", "image": "a.png", **PAIR}
+    image = {"type": "image", "image": Media("a.png")}
+    for written in ("Which shape?", [{"role": "user", "content": [{"type": "image"}, typed("Which shape?")]}]):
+        other = parse(row | {"other_prompt": written}).extra["other_prompt"]
+        assert other == [{"role": "user", "content": [image, typed("Which shape?")]}]
+    for written in ("<image> or <image>?", [{"role": "user", "content": [{"text": "x"}]}], [1]):
+        with pytest.raises(RowError) as caught:
+            parse(row | {"other_prompt": written})
+        assert caught.value.column.startswith("other_prompt")
