@@ -60,8 +60,10 @@ def text_part(text: str) -> Part:
 
 
 def images_of(prompt: Any) -> list[Any]:
-    """The images of a prompt, in reading order; none where it is plain text."""
-    return [part["image"] for message in _messages(prompt) for part in _parts(message) if part.get("type") == "image"]
+    """The images of a prompt, in reading order; none where it is plain text, and None for a part that holds none."""
+    return [
+        part.get("image") for message in _messages(prompt) for part in _parts(message) if part.get("type") == "image"
+    ]
 
 
 def with_images(prompt: Sequence[Message], images: Sequence[Any]) -> list[Message]:

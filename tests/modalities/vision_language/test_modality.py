@@ -114,6 +114,19 @@ def test_a_variant_may_take_another_rows_image(make: Make) -> None:
     assert make().other_key(first) == first.prompt
 
 
+def test_parts_without_their_image_are_bad_rows(make: Make) -> None:
+    """Formats of text leave messages as they are written."""
+    empty = {"type": "image"}
+    prompt = [{"role": "user", "content": [empty, {"type": "text", "text": "What?"}]}]
+    row = replace(pair([media(0)]), prompt=prompt, extra={"other_images": (media(1),)})
+    modality = make(other_image=FromRow())
+    assert modality.other_key(row) is not None
+    with pytest.raises(RowError, match="type 'image' without image"):
+        make().encode(add_cells(row, (under(CHOSEN, "other_image"),), make()))
+    with pytest.raises(RowError, match="the response holds an image"):
+        modality.encode(pair([media(0)], rejected=[{"role": "assistant", "content": [empty]}]))
+
+
 # What the loop does with it
 
 
