@@ -1,6 +1,6 @@
 """A chunk of a stream's rows becomes examples, and a count of what became of each row."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
@@ -54,11 +54,13 @@ class ChunkReader:
         modality: Encodes comparisons.
         extra_roles: Cells the objective wants beside the data's own.
         on_bad_row: Stop at an unusable row, or leave it out and count it.
+        check: Refuses comparisons that do not say what the objective reads, by a RowError.
     """
 
     modality: Modality
     extra_roles: tuple[str, ...] = ()
     on_bad_row: Literal["error", "skip"] = "error"
+    check: Callable[[Comparison], None] | None = None
 
     def read(self, chunk: Iterable[StreamRow], rank: int, world: int, report: DataReport) -> list[tuple[Pick, Example]]:
         """This rank's usable comparisons of a chunk, encoded; empty only where none is usable on any rank.
@@ -106,6 +108,8 @@ class ChunkReader:
             row, comparison = dealt[index]
             other = self._other(dealt, index) if needs_other_row(self.extra_roles, self.modality) else None
             try:
+                if self.check is not None:
+                    self.check(comparison)
                 example = self.modality.encode(add_cells(comparison, self.extra_roles, self.modality, other))
             except RowError as error:
                 row.errors.append(self._bad(error, row.source, row.number))

@@ -1,7 +1,7 @@
 """Comparisons by number: rows are read, parsed and encoded when asked for, after one look at all of them."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from torch.utils.data import Dataset
@@ -33,6 +33,7 @@ class ComparisonDataset(Dataset[Example]):
             cell holds its response) take the latest before it in its source with another prompt, or whatever
             `Modality.other_key` says must differ; the first rows, which have none, take one from the end.
         max_rows: Look at the first rows only.
+        check: Refuses comparisons that do not say what the objective reads, by a RowError.
 
     Attributes:
         report: What became of each row.
@@ -53,6 +54,7 @@ class ComparisonDataset(Dataset[Example]):
         on_bad_row: Literal["error", "skip"] = "error",
         extra_roles: Sequence[str] = (),
         max_rows: int | None = None,
+        check: Callable[[Comparison], None] | None = None,
     ) -> None:
         if not sources:
             raise UserError("There is nothing to read.", "Name a file, a folder or a hub id.")
@@ -65,7 +67,7 @@ class ComparisonDataset(Dataset[Example]):
         )
         self.modality = modality
         self.extra_roles = tuple(extra_roles)
-        scan = Scan(self.sources, self.formats, modality, self.extra_roles, max_rows)
+        scan = Scan(self.sources, self.formats, modality, self.extra_roles, max_rows, check)
         scan.run()
         self.report = scan.report
         read = sum(source.read for source in scan.report.sources)

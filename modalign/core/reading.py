@@ -50,6 +50,7 @@ class Reading:
             on_bad_row=self.on_bad_row,
             extra_roles=self.objective.extra_roles,
             max_rows=self.max_rows,
+            check=self.objective.check_comparison,
         )
 
     def stream(self, paths: Sequence[str], split: str, buffer: int) -> ComparisonStream:
@@ -70,6 +71,7 @@ class Reading:
             on_bad_row=self.on_bad_row,
             buffer=buffer,
             max_rows=self.max_rows,
+            check=self.objective.check_comparison,
         )
         for name, columns in stream.columns():
             check_feedback(self.objective, self.format, columns, name, self.modality)

@@ -2,7 +2,7 @@
 
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -58,6 +58,7 @@ class Scan:
         modality: Whose `encode` decides whether a comparison can be used.
         extra_roles: Cells to add before encoding.
         max_rows: Look at no more rows than this.
+        check: Refuses comparisons that do not say what the objective reads, by a RowError.
 
     Attributes:
         places: Where the usable comparisons are.
@@ -74,6 +75,7 @@ class Scan:
         modality: Modality,
         extra_roles: Sequence[str] = (),
         max_rows: int | None = None,
+        check: Callable[[Comparison], None] | None = None,
     ) -> None:
         self.places = Places()
         self.prompts = array("q")
@@ -82,6 +84,7 @@ class Scan:
         self.report = DataReport()
         self._sources, self._formats, self._modality = sources, formats, modality
         self._extra_roles = extra_roles
+        self._check = check
         self._pairs_rows = needs_other_row(extra_roles, modality)
         self._others = LatestOther()
         self._counts = _shares(sources, max_rows)
@@ -132,6 +135,8 @@ class Scan:
             yield row
 
     def _encode(self, comparison: Comparison, other: OtherRow | None) -> Example:
+        if self._check is not None:
+            self._check(comparison)
         row = other.comparison if other else None
         example = self._modality.encode(add_cells(comparison, self._extra_roles, self._modality, row))
         return replace(example, cells=())  # large, and waiting rows are many

@@ -1,14 +1,14 @@
 """Data read as a stream: no length, no index, and still the same batches after a restart."""
 
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from modalign.core.batch import PreferenceBatch
+from modalign.core.batch import Comparison, PreferenceBatch
 from modalign.core.chunk import Chunk, ChunkReader, StreamRow
 from modalign.core.data_report import DataReport
 from modalign.core.errors import RowError, UserError
@@ -33,6 +33,7 @@ class ComparisonStream:
         on_bad_row: Stop at an unusable row, or leave it out and say so.
         buffer: How many rows are shuffled among each other; 0 keeps the order of the data.
         max_rows: Read only this many rows.
+        check: Refuses comparisons that do not say what the objective reads, by a RowError.
 
     Attributes:
         report: What became of the rows of the latest epoch that were read so far; the same object all along. It counts
@@ -50,10 +51,11 @@ class ComparisonStream:
         on_bad_row: Literal["error", "skip"] = "error",
         buffer: int = 1000,
         max_rows: int | None = None,
+        check: Callable[[Comparison], None] | None = None,
     ) -> None:
         check_extra_roles(extra_roles, modality)
         self.paths, self.split, self.config_name = paths, split, config_name
-        self.reader = ChunkReader(modality, extra_roles, on_bad_row)
+        self.reader = ChunkReader(modality, extra_roles, on_bad_row, check)
         self.buffer = buffer
         self.max_rows = max_rows
         self.report = DataReport()

@@ -56,6 +56,11 @@ def write(path, rows):
     return open_rows(path)
 
 
+def refuse_rejected_c(comparison):
+    if comparison.candidate("rejected").response == "c":
+        raise RowError("no c is learned from", "Write another.")
+
+
 def pair(prompt, chosen="a", rejected="b"):
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
@@ -335,3 +340,11 @@ def test_a_terminal_shows_a_bar_for_many_rows(tmp_path, monkeypatch, terminal, r
     source = pairs(tmp_path / "a.jsonl", *map(str, range(rows)))
     assert len(build(source)) == rows
     assert ("Reading" in screen.getvalue()) == shown
+
+
+def test_rows_that_lack_what_the_objective_reads_are_bad_rows(tmp_path):
+    rows = write(tmp_path / "pairs.jsonl", [pair("q"), pair("r", rejected="c"), pair("s")])
+    dataset = ComparisonDataset([rows], TrlPreference(), Characters(), on_bad_row="skip", check=refuse_rejected_c)
+    assert [dataset.comparison(index).row for index in range(len(dataset))] == [0, 2]
+    with pytest.raises(UserError, match="row 1: no c is learned from"):
+        ComparisonDataset([rows], TrlPreference(), Characters(), check=refuse_rejected_c)

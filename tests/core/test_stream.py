@@ -12,7 +12,7 @@ from datasets import load_dataset
 
 from modalign.core.batch import Candidate, Comparison, Example
 from modalign.core.dataset import ComparisonDataset
-from modalign.core.errors import ConfigError, UserError
+from modalign.core.errors import ConfigError, RowError, UserError
 from modalign.core.loader import Collate
 from modalign.core.modality import Modality
 from modalign.core.objectives.pointwise import Kto
@@ -252,3 +252,16 @@ def test_what_an_option_leaves_out_is_counted(tmp_path: Path) -> None:
     mapped = ComparisonDataset([open_rows(path)], Ranked(pairs="all", ties="skip"), Letters()).report.sources[0]
     assert (report.read, report.kept, report.comparisons) == (3, 2, 5)
     assert report.as_dict() == mapped.as_dict()
+
+
+def test_a_stream_leaves_out_rows_that_lack_what_the_objective_reads(tmp_path: Path) -> None:
+    path = write_pairs(tmp_path / "pairs.jsonl", rows=6)
+
+    def check(comparison: Comparison) -> None:
+        if comparison.row == 2:
+            raise RowError("no score", "Give one.")
+
+    found = [row for rows, _ in epoch_of(stream(path, buffer=0, on_bad_row="skip", check=check)) for row in rows]
+    assert found == [0, 1, 3, 4, 5]
+    with pytest.raises(UserError, match="row 2: no score"):
+        epoch_of(stream(path, buffer=0, check=check))

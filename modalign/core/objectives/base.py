@@ -8,7 +8,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor, nn
 
-from modalign.core.batch import CHOSEN, REJECTED, Likelihood, PreferenceBatch
+from modalign.core.batch import CHOSEN, REJECTED, Comparison, Likelihood, PreferenceBatch
 
 
 class Feedback(StrEnum):
@@ -133,6 +133,14 @@ class Objective(nn.Module, ABC):
     def start_loss(self) -> float | None:
         """Every comparison's loss while policy and reference are equal (ln 2 for DPO); None where it is not fixed."""
         return None
+
+    def check_comparison(self, comparison: Comparison) -> None:
+        """Refuse a row that lacks what the formula reads beside responses, such as their scores; before training.
+
+        Raises:
+            RowError: Naming what is missing.
+        """
+        return
 
     @abstractmethod
     def forward(self, policy: Likelihood, reference: Likelihood | None, batch: PreferenceBatch) -> ObjectiveOutput:

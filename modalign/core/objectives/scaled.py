@@ -5,12 +5,17 @@ import math
 import torch
 from torch import Tensor
 
-from modalign.core.batch import CHOSEN, REJECTED, Likelihood, PreferenceBatch
-from modalign.core.errors import ConfigError
+from modalign.core.batch import CHOSEN, REJECTED, Comparison, Likelihood, PreferenceBatch
+from modalign.core.errors import ConfigError, RowError
 from modalign.core.objectives.base import Feedback, Metric, Objective, ObjectiveOutput, Term, pair, pair_metrics
 from modalign.core.objectives.cells import log_ratios, require_cells, row_numbers
 from modalign.core.objectives.options import not_negative, positive
 from modalign.core.objectives.pairwise import logistic_loss
+
+_CURE = (
+    "Use data with scores (columns chosen_score and rejected_score in vision_preference, or ranked lists that the "
+    "format splits into pairs), or the objective dpo."
+)
 
 
 class MmDpo(Objective):
@@ -41,6 +46,12 @@ class MmDpo(Objective):
     def start_loss(self) -> float | None:
         return math.log(2)
 
+    def check_comparison(self, comparison: Comparison) -> None:
+        scores = {each.role: each.score for each in comparison.candidates}
+        lacking = [role for role in (CHOSEN, REJECTED) if not math.isfinite(_number(scores.get(role)))]
+        if lacking:
+            raise RowError(f"no score of {' and '.join(lacking)}: the objective scales beta by both", _CURE)
+
     def forward(self, policy: Likelihood, reference: Likelihood | None, batch: PreferenceBatch) -> ObjectiveOutput:
         require_cells(batch, CHOSEN, REJECTED)
         ratios = log_ratios(policy, reference)
@@ -52,6 +63,10 @@ class MmDpo(Objective):
     def _betas(self, margins: Tensor) -> Tensor:
         """`(B,)`: a preference against the scores has the smallest beta."""
         return self.beta * (1 + self.w * -torch.expm1(-self.k * margins.clamp(min=0)))
+
+
+def _number(score: float | None) -> float:
+    return math.nan if score is None else score
 
 
 def _score_margins(batch: PreferenceBatch, dtype: torch.dtype) -> Tensor:
@@ -67,7 +82,6 @@ def _score_margins(batch: PreferenceBatch, dtype: torch.dtype) -> Tensor:
         raise ConfigError(
             "The objective scales beta by the scores of both responses, and rows "
             f"{row_numbers(batch.index[lacking])} of the data lack one.",
-            "Use data with scores (columns chosen_score and rejected_score in vision_preference, or ranked lists that "
-            "the format splits into pairs), or the objective dpo.",
+            _CURE,
         )
     return margins

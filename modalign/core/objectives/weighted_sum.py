@@ -6,7 +6,7 @@ from typing import cast
 
 from torch import nn
 
-from modalign.core.batch import Likelihood, PreferenceBatch
+from modalign.core.batch import Comparison, Likelihood, PreferenceBatch
 from modalign.core.errors import ConfigError, did_you_mean
 from modalign.core.objectives.base import Feedback, Metric, Needs, Objective, ObjectiveOutput, Term
 from modalign.core.objectives.options import not_negative
@@ -65,6 +65,10 @@ class WeightedSum(Objective):
                 return None
             total += self.weights[name] * loss
         return total
+
+    def check_comparison(self, comparison: Comparison) -> None:
+        for part in self.parts.values():
+            part.check_comparison(comparison)
 
     def forward(self, policy: Likelihood, reference: Likelihood | None, batch: PreferenceBatch) -> ObjectiveOutput:
         terms: list[Term] = []

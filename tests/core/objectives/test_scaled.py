@@ -7,10 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modalign.core.batch import Likelihood
-from modalign.core.errors import ConfigError
+from modalign.core.batch import Candidate, Comparison, Likelihood
+from modalign.core.errors import ConfigError, RowError
 from modalign.core.objectives.pairwise import Dpo
 from modalign.core.objectives.scaled import MmDpo
+from modalign.core.objectives.sft import Sft
+from modalign.core.objectives.weighted_sum import WeightedSum
 from tests.core.objectives.batches import LN2, PAIR, assert_close, make_batch, pairs, random_pairs
 from tests.core.objectives.transcriptions import Row, check_against, nls
 
@@ -60,6 +62,16 @@ def test_rows_without_scores_are_named() -> None:
     assert "chosen_score" in caught.value.cure
     with pytest.raises(ConfigError, match="rows 100, 101, 102"):
         MmDpo()(*pairs())
+
+
+@pytest.mark.parametrize("scores", [(None, None), (1.0, None), (math.nan, 0.0), (0.0, math.inf)])
+def test_rows_without_scores_are_refused_when_they_are_read(scores: tuple[float | None, float | None]) -> None:
+    row = Comparison("q", (Candidate("a", "chosen", scores[0]), Candidate("b", "rejected", scores[1])))
+    scored = Comparison("q", (Candidate("a", "chosen", 0.0), Candidate("b", "rejected", 1.0)))
+    for objective in (MmDpo(), WeightedSum({"sft": Sft(), "mm_dpo": MmDpo()})):
+        objective.check_comparison(scored)
+        with pytest.raises(RowError, match="no score of"):
+            objective.check_comparison(row)
 
 
 @pytest.mark.parametrize(("option", "value"), [("beta", 0.0), ("w", -0.1), ("k", 0.0)])
