@@ -24,6 +24,8 @@ _FETCHED = re.compile(r"https?://[^\s/]", re.IGNORECASE)
 # How base64 text of JPEG, PNG, WebP and GIF files begins. A path may too, so length and letters are looked at as well.
 _ENCODED = re.compile(r"(?:/9j/|iVBORw0KGgo|UklGR|R0lGOD)[A-Za-z0-9+/\s]{80,}={0,2}\s*")
 
+_CONTENT = frozenset({"prompt", "chosen", "rejected", "completion", "completions"})
+_FILE = re.compile(r"\S+\.(?:jpe?g|png|webp|avif|gif|bmp|tiff?)", re.IGNORECASE)
 _NAMES = re.compile(r"(?:other_|retrieved_|rejected_)?(?:images?|img)(?:_paths?|_\d)?", re.IGNORECASE)
 
 
@@ -60,8 +62,10 @@ def as_image(value: Any, column: str, root: str | None = None, allow_urls: bool 
 
 
 def image_columns(columns: Mapping[str, Any]) -> list[str]:
-    """The columns that by their names and values hold images beside whatever else a row holds."""
-    return [name for name, value in columns.items() if _NAMES.fullmatch(str(name)) and _holds_images(value)]
+    """The columns that by their names or values hold images beside whatever else a row holds."""
+    return [
+        name for name, value in columns.items() if _means_images(str(name), value) or _shows_images(str(name), value)
+    ]
 
 
 def looks_like_image(value: Any) -> bool:
@@ -75,8 +79,19 @@ def looks_like_images(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(map(looks_like_image, value))
 
 
-def _holds_images(value: Any) -> bool:
-    return looks_like_images(value) or (looks_like_image(value) and value != "")
+def _means_images(name: str, value: Any) -> bool:
+    """Whether a column is called so and not empty, whatever is wrong with its value."""
+    return _NAMES.fullmatch(name) is not None and value not in (None, "", [], False)
+
+
+def _shows_images(name: str, value: Any) -> bool:
+    """Whether a value is one or several images by itself; what is asked and answered may name a file."""
+    if isinstance(value, list):
+        return bool(value) and all(_shows_images(name, item) for item in value)
+    if name in _CONTENT:
+        return False
+    stored = isinstance(value, Mapping) and "bytes" in value
+    return stored or is_decoded(value) or (isinstance(value, str) and _FILE.fullmatch(value) is not None)
 
 
 def is_decoded(value: Any) -> bool:

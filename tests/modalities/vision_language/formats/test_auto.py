@@ -74,6 +74,24 @@ def test_a_format_of_text_that_is_named_refuses_images_too(format):
         format.resolve({**PAIR, "image": "a.png"}, "file", Looking())
 
 
+@pytest.mark.parametrize(
+    "images",
+    [{"images": 3}, {"picture": "img/0.png"}, {"photo": stored(RED)}, {"shots": ["a.jpg", "b.jpeg"]}],
+    ids=["no image", "path", "bytes", "paths"],
+)
+def test_images_are_found_by_a_columns_name_or_by_its_values(images):
+    """Else the rows would be read as text alone, and a model trained on questions whose images it is not shown."""
+    with pytest.raises(ConfigError, match=rf"holds images \({next(iter(images))}\)"):
+        AutoFormat().resolve({**PAIR, **images}, "file", Looking())
+
+
+@pytest.mark.parametrize(
+    "column", [{"source": "a.jsonl"}, {"note": "see a.png below"}, {"chosen": "a.png"}, {"meta": {"id": 1}}]
+)
+def test_other_columns_hold_no_images(column):
+    assert AutoFormat().resolve({**PAIR, **column}, "file", Looking()).name == "trl_preference"
+
+
 def test_a_run_on_text_is_told_that_images_are_ignored():
     with pytest.warns(UserWarning, match=r"file holds images \(images\).*they are ignored"):
         AutoFormat().resolve(TRL, "file", Strings())
