@@ -49,6 +49,8 @@ def main(argv: list[str]) -> int:
             try:
                 parts.data.connect(parts.modality, parts.objective)
                 problems += _data_problems(parts.data)
+                for note in parts.modality.start_notes(parts.objective):
+                    print(note)
             except UserError as error:
                 problems.append(f"data: {error}")
     return _verdict(problems)

@@ -8,6 +8,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from modalign.commands.lightning_cli import ModalignCLI
+from modalign.commands.messages import constructors_message
 from modalign.commands.sections import CLASSES, build_section
 from modalign.core.callbacks.export import Export
 from modalign.core.callbacks.samples import SampleLog
@@ -72,7 +73,7 @@ class Parts:
             try:
                 built[name] = parser.instantiate(parser.parse_object({"piece": given})).piece
             except MISTAKES as error:
-                self.problems.append(f"{section}.{name}: {error}")
+                self.problems.append(f"{section}.{name}: {constructors_message(error)}")
         return built
 
     def _trainer(self, cli: ModalignCLI) -> None:

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from modalign.commands.config_files import ConfigFile
 from modalign.commands.console import warn
-from modalign.commands.messages import Message
+from modalign.commands.messages import Message, constructors_message
 from modalign.commands.parser import ModalignParser
 from modalign.commands.parsing import prepare_parsing
 from modalign.commands.resume import resolve_checkpoint, tell_differences
@@ -141,7 +141,9 @@ class ModalignCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (MisconfigurationException, ValueError, TypeError) as error:
-            raise ConfigError(f"the config cannot be built: {error}", "MODALIGN_DEBUG=1 shows where.") from error
+            told = constructors_message(error)
+            cure = "" if "->" in told else "MODALIGN_DEBUG=1 shows where."
+            raise ConfigError(f"the config cannot be built: {told}", cure) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self._dump_config()

@@ -76,6 +76,12 @@ def readable(message: str) -> Message:
     return Message(_joined(keys), _sentence(_unique(choices), _unique(wanted), other, given))
 
 
+def constructors_message(error: Exception) -> str:
+    """What a constructor raised, without the types that jsonargparse lists where an option takes one of several."""
+    text = str(error)
+    return str(readable(text)) if text.startswith("Does not validate against any of") else text
+
+
 def _unwrapped(line: str) -> tuple[str, list[str]]:
     """A line without what only says where it comes from, and the keys named there."""
     keys = []

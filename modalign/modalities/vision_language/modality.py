@@ -183,8 +183,11 @@ class VisionLanguage(Text):
         return prepared
 
     def start_notes(self, objective: Objective) -> Sequence[str]:
-        """See `Modality.start_notes`: what of the loaded model trains."""
-        return self._notes
+        """See `Modality.start_notes`: what of the loaded model trains, and an image variant that nothing asks for."""
+        if self.other_image is None or not ELSEWHERE.keys().isdisjoint(objective.extra_roles):
+            return self._notes
+        unused = f"modality.other_image has no part in this run: {type(objective).__name__} compares no other image"
+        return (*self._notes, unused)
 
     def encode(self, comparison: Comparison) -> Example:
         """See `Modality.encode`; sizes are the scored tokens, the end-of-sequence token among them."""

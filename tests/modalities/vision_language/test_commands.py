@@ -56,6 +56,29 @@ def test_rows_that_are_too_long_are_told_left_out_or_scaled(
     assert "1 truncated" in told.out
 
 
+def test_mistakes_in_an_image_variant_are_told_in_a_sentence(
+    vlm_folder: MakeFolder, rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = ["--model.modality.other_image", "noised", "--model.modality.other_image.step", "5000"]
+    for command, status in (("check", 1), ("fit", 2)):
+        assert main([command, *arguments(vlm_folder("llava"), rows, *wrong)]) == status
+        told = "".join(capsys.readouterr())
+        assert "The image variant noised has step 5000.\n" in told
+        assert "Give a step from 0 to 999." in told
+        assert "Union" not in told
+        assert "Namespace" not in told
+
+
+def test_an_image_variant_without_a_part_is_told(
+    vlm_folder: MakeFolder, rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--model.modality.other_image", "cropped", "--model.modality.max_length", "128"]
+    given += ["--data.on_bad_row", "skip"]
+    for objective, has_part in (("dpo", False), ("mdpo", True)):
+        assert main(["check", *arguments(vlm_folder("llava"), rows, *given, "--model.objective", objective)]) == 0
+        assert ("other_image has no part in this run" in capsys.readouterr().out) is not has_part
+
+
 def test_fit_trains_and_exports_what_transformers_loads(
     vlm_folder: MakeFolder, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
