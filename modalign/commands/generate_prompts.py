@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from modalign.core.errors import RowError, UserError, did_you_mean
-from modalign.core.media import located
+from modalign.core.media import files_of, located
 from modalign.core.modality import Modality
 from modalign.core.sources import open_rows
 
@@ -47,11 +47,12 @@ def _rows(path: Path, column: str, limit: int | None, modality: Modality) -> lis
             raise row
         if not row.get(column):
             problem = f"the column {column!r} is empty" if column in row else f"there is no column {column!r}"
-            raise RowError(
-                f"{path}, row {number}: {problem}", f"Name it by --prompt-column; {did_you_mean(column, list(row))}"
-            )
+            cure = f"Name it by --prompt-column; {did_you_mean(column, list(row))}"
+            raise RowError(problem, cure).at(str(path), number)
         try:
             prompts.append(located(modality.prompt_of(row, column), folder))
+            for file in files_of(prompts[-1]):
+                file.read()  # so that none is found missing when others have been answered
         except RowError as error:
             raise error.at(str(path), number) from None
     return prompts

@@ -1,6 +1,6 @@
 """Images and sounds as data holds them: a file, or the bytes of one, not decoded yet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,18 @@ class Media:
         if self.data is not None or Path(self.path).is_absolute():
             return self
         return replace(self, path=str(folder / Path(self.path).expanduser()))
+
+
+def files_of(value: Any) -> Iterator[Media]:
+    """Every `Media` in a value, however nested."""
+    if isinstance(value, Media):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from files_of(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from files_of(item)
 
 
 def located(value: Any, folder: Path) -> Any:

@@ -134,6 +134,18 @@ def test_prompts_with_images_are_answered(here: Path, tmp_path: Path) -> None:
     assert main([*other, "--out", str(tmp_path / "made"), "--n", "2"]) == 2
 
 
+def test_a_prompt_whose_image_is_missing_is_told_before_any_is_answered(
+    here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"prompt": "What?", "image": str(here / "images" / name)} for name in ("0-48x32.png", "gone.png")]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["generate", "run", "--prompts", str(tmp_path / "prompts.jsonl"), "--out", str(tmp_path / "made")]) == 2
+    told = capsys.readouterr().err
+    assert "prompts.jsonl, row 1: " in told
+    assert "gone.png" in told
+    assert not (tmp_path / "made").exists()
+
+
 def test_a_prompt_without_places_for_its_images_is_told(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
