@@ -47,10 +47,10 @@ def with_features(causal: nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
     pathway = pathway_of(causal, inputs)
     if not pathway.encodes or not inputs["images"]:
         return inputs
-    encoder, features = inputs.get("encoded", (None, None))
-    if encoder is causal:
-        return {**inputs, "features": features}
     frozen = vision_is_frozen(causal)
+    encoder, features = inputs.get("encoded", (None, None))
+    if frozen and encoder is causal:
+        return {**inputs, "features": features}
     with _as_frozen(causal) if frozen else ExitStack():
         features = _encode(causal, pathway, inputs)
     if frozen and not torch.is_inference_mode_enabled():

@@ -100,6 +100,16 @@ def test_a_frozen_tower_is_run_once_for_a_policy_and_the_same_model_as_its_refer
     assert all("language_model" in name or "lm_head" in name for name in trained)
 
 
+def test_features_of_a_frozen_tower_do_not_outlive_its_being_frozen(model_of: ModelOf, rows_of: RowsOf) -> None:
+    model, (first, second, *_) = model_of("llava"), rows_of("llava")
+    freeze_vision(model)
+    batch = batch_of([{CHOSEN: first, REJECTED: second}])
+    image_text_likelihood(model, batch, NOTHING, 512)
+    model.requires_grad_(True)
+    image_text_likelihood(model, batch, NOTHING, 512).logps.sum().backward()
+    assert model.base_model.multi_modal_projector.linear_2.weight.grad.any()
+
+
 def test_a_policy_without_its_adapter_shares_its_tower(vlm_folder: Callable[[str], Path], rows_of: RowsOf) -> None:
     rows = rows_of("qwen3_vl")
     modality = VisionLanguage(str(vlm_folder("qwen3_vl")), max_length=512, lora=Lora(r=2))
