@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from modalign.core.batch import Candidate, Comparison, Example, Likelihood, PreferenceBatch
-from modalign.core.errors import UserError, did_you_mean
+from modalign.core.errors import RowError, UserError, did_you_mean
 from modalign.core.objectives.base import Needs, Objective
 from modalign.modalities.lora import Lora
 from modalign.modalities.text.chat import is_chat
@@ -22,6 +22,7 @@ from modalign.modalities.vision_language.collation import collate
 from modalign.modalities.vision_language.encoding import TooLong, VisionEncoder
 from modalign.modalities.vision_language.fingerprint import processor_content
 from modalign.modalities.vision_language.freezing import freeze, pattern, told, vision_modules
+from modalign.modalities.vision_language.images import image_key
 from modalign.modalities.vision_language.likelihood import MISLED, image_text_likelihood
 from modalign.modalities.vision_language.messages import checked_prompt
 from modalign.modalities.vision_language.model_checks import check_image_tokens
@@ -229,9 +230,9 @@ class VisionLanguage(Text):
         return super().needs_other_row(roles) or (self._takes_other_row and not ELSEWHERE.keys().isdisjoint(roles))
 
     def other_key(self, comparison: Comparison) -> Any:
-        """See `Modality.other_key`: the images, where the image variant takes another row's."""
+        """See `Modality.other_key`: what the images hold, where the image variant takes another row's."""
         if self._takes_other_row:
-            return images_of(comparison.prompt) or None
+            return _contents(images_of(comparison.prompt))
         return super().other_key(comparison)
 
     def extra_candidate(self, comparison: Comparison, role: str, other: Comparison | None) -> Candidate:
@@ -281,6 +282,14 @@ class VisionLanguage(Text):
                 "add_eos": self.add_eos,
             },
         )
+
+
+def _contents(images: Sequence[Any]) -> list[str] | None:
+    """Hashes of images, so that copies of a file are one image; None without images, or where one cannot be read."""
+    try:
+        return [image_key(image) for image in images] or None
+    except RowError:  # encoding the row tells
+        return None
 
 
 def _readable(part: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from modalign.modalities.vision_language.other_image import ROLES
 from modalign.modalities.vision_language.prompts import answer, images_of, question
 from modalign.modalities.vision_language.variants.base import ImageVariant
 
-from .scenes import media, pair, picture
+from .scenes import media, pair, picture, written
 
 MakeFolder = Callable[[str], Path]
 Make = Callable[..., VisionLanguage]
@@ -114,13 +114,22 @@ def test_a_variant_may_take_another_rows_image(make: Make) -> None:
     assert make().other_key(first) == first.prompt
 
 
+def test_copies_of_a_file_are_no_other_image(make: Make, tmp_path: Path) -> None:
+    modality = make(other_image=FromRow())
+    (tmp_path / "copy").mkdir()
+    rows = [pair([image]) for image in (written(tmp_path), written(tmp_path / "copy"), written(tmp_path, 1))]
+    keys = [content_hash(modality.other_key(row)) for row in rows]
+    assert keys[0] == keys[1] != keys[2]
+    assert modality.other_key(pair([Media("nowhere.png")])) is None
+
+
 def test_parts_without_their_image_are_bad_rows(make: Make) -> None:
     """Formats of text leave messages as they are written."""
     empty = {"type": "image"}
     prompt = [{"role": "user", "content": [empty, {"type": "text", "text": "What?"}]}]
     row = replace(pair([media(0)]), prompt=prompt, extra={"other_images": (media(1),)})
     modality = make(other_image=FromRow())
-    assert modality.other_key(row) is not None
+    assert modality.other_key(row) is None
     with pytest.raises(RowError, match="type 'image' without image"):
         make().encode(add_cells(row, (under(CHOSEN, "other_image"),), make()))
     with pytest.raises(RowError, match="the response holds an image"):
