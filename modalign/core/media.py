@@ -30,11 +30,13 @@ class Media:
             content = self.data if self.data is not None else Path(self.path).read_bytes()
         except OSError as error:
             raise RowError(
-                f"{self.path!r} cannot be read: {error.strerror or error}",
+                f"a file cannot be read: {self.path!r}: {error.strerror or error}",
                 "Give a path that exists, absolute or relative to the folder of the data file.",
             ) from None
         if not content:
-            raise RowError(f"{self.path or 'the file in the row'!r} is empty", "Remove the row, or mend the file.")
+            raise RowError(
+                f"a file is empty: {self.path or 'the one in the row'!r}", "Remove the row, or mend the file."
+            )
         return content
 
     def located(self, folder: Path) -> "Media":

@@ -119,10 +119,11 @@ def test_captions_of_a_folder_as_the_datasets_library_lays_it_out(tmp_path):
 def test_a_picture_that_is_missing_costs_its_row(tmp_path):
     as_jsonl(folder(tmp_path))
     (tmp_path / "pictures" / "c.png").unlink()
-    with pytest.raises(UserError, match=r"1 of 3 rows cannot be used(?s:.*)c\.png' cannot be read"):
+    with pytest.raises(UserError, match=r"1 of 3 rows cannot be used(?s:.*)cannot be read: .*c\.png'"):
         ComparisonDataset([open_rows(tmp_path)], AutoFormat(), Pictures())
     dataset = ComparisonDataset([open_rows(tmp_path)], AutoFormat(), Pictures(), on_bad_row="skip")
     assert found(dataset) == expected([PAIRS[0], PAIRS[2]])
+    assert dataset.report.sources[0].reasons == {"a file cannot be read": 1}  # whatever it is called
 
 
 @pytest.mark.parametrize(("ties", "wanted"), [("skip", 2), ("keep", 4)])

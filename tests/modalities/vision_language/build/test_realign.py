@@ -170,7 +170,7 @@ def test_what_is_left_out_is_counted_with_its_reason(build: Build, scenes: Path,
     reasons = {row["row"]: row["reason"] for row in counted["left_out_rows"]}
     assert "the prompt has 0 images, not one" in reasons[0]
     assert reasons[1] == "the chosen response has no word to blank"
-    assert "none.png' cannot be read" in reasons[2]
+    assert "none.png': No such file" in reasons[2]
     assert reasons[3] == "the prompt does not fit: it has 900 tokens"
     assert reasons[4].startswith("the file is not an image that can be read")
     for row in written(tmp_path / "out"):
