@@ -266,7 +266,10 @@ class Image(DiffusionModality):
         if options.get("merge", True):
             return
         if self.lora is None:
-            raise UserError("Only an adapter can be written unmerged, and this policy has none.", "Drop `merge`.")
+            raise UserError(
+                "Only an adapter can be written unmerged, and this policy has none.",
+                "Leave --adapter out; in a config, export.options.merge.",
+            )
         if self.lora.modules_to_save:
             raise UserError(
                 "A LoRA file holds no module that was trained in full (lora.modules_to_save).",

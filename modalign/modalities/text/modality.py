@@ -304,7 +304,10 @@ class Text(LoraModality):
         if options.get("merge", True):
             return
         if self.lora is None:
-            raise UserError("Only an adapter can be written unmerged, and this policy has none.", "Drop `merge`.")
+            raise UserError(
+                "Only an adapter can be written unmerged, and this policy has none.",
+                "Leave --adapter out; in a config, export.options.merge.",
+            )
         if is_adapter(self.model):
             raise UserError(
                 f"The policy started from the adapter {self.model!r} merged into its base, so its own adapter fits no "
