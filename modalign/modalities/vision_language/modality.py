@@ -52,7 +52,9 @@ class VisionLanguage(Text):
         gradient_checkpointing: Recompute activations in the backward pass: less memory, about a third more time.
         disable_dropout: Set the model's dropout to 0, so that policy and reference see the same network.
         lora: Train a low-rank adapter, in the language model alone unless `train_vision`; null trains all weights.
-        train_vision: Train the vision tower and its projector too; false leaves them as they are.
+        train_vision: Train the vision tower and its projector too; false leaves them as they are. On several devices,
+            set `trainer.strategy: ddp_find_unused_parameters_true` with it, since some towers have layers that no
+            feature comes from; and for Mllama wherever the data has rows without images.
         chat_template: A Jinja file or text, in place of the processor's.
         chat_template_kwargs: Variables for the chat template, such as `enable_thinking`.
         max_length: Most tokens of a prompt, its images included, with its response; null for no limit.
@@ -130,6 +132,11 @@ class VisionLanguage(Text):
         super()._check_options()
         if self.too_long not in TOO_LONG:
             raise UserError(f"modality.too_long is {self.too_long!r}.", did_you_mean(str(self.too_long), TOO_LONG))
+        if not isinstance(self.other_image, ImageVariant | None):
+            raise UserError(
+                f"modality.other_image is {self.other_image!r}, which is no image variant.",
+                "Give an object, such as Cropped(); a config gives its name.",
+            )
         if self.max_image_side is not None and self.max_image_side < 1:
             raise UserError(
                 f"modality.max_image_side is {self.max_image_side}; it counts pixels.",
