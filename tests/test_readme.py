@@ -1,5 +1,6 @@
 """The README tells the truth: its commands, names and code exist and work."""
 
+import json
 import re
 import subprocess
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from modalign.cli import main
 from modalign.plugins.hookspecs import modalign_register_objectives
 from modalign.plugins.manager import registry
 from tests.modalities.image.tiny import write_pairs
+from tests.modalities.vision_language.scenes import written
 from tests.recipes import SIDE, stand_ins
 
 ROOT = Path(__file__).parents[1]
@@ -64,11 +66,31 @@ def test_the_library_example_runs(tmp_path: Path, tiny_model: Path, monkeypatch:
     assert (tmp_path / "aligned" / "model.safetensors").exists()
 
 
+def example_of(modality: str) -> str:
+    """The README's config of a modality."""
+    examples = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    (example,) = (each for each in examples if f"class_path: {modality}\n" in each)
+    return str(example)
+
+
+def test_the_example_of_images_and_text_checks(
+    tmp_path: Path, vlm_folder: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = [
+        {"prompt": "What?", "images": [written(tmp_path, seed).path], "chosen": "a cat", "rejected": "a dog"}
+        for seed in range(4)
+    ]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs))
+    (tmp_path / "run.yaml").write_text(example_of("vision_language"))
+    here = ["--data.train", str(tmp_path / "pairs.jsonl"), "--trainer.default_root_dir", str(tmp_path / "run")]
+    tiny = ["--model.modality.model", str(vlm_folder("smolvlm")), "--model.modality.max_length", "256"]
+    assert main(["check", "--config", str(tmp_path / "run.yaml"), *here, *tiny]) == 0, capsys.readouterr()
+
+
 def test_the_image_example_checks(
     tmp_path: Path, pipeline_folder: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "run.yaml").write_text(example)
+    (tmp_path / "run.yaml").write_text(example_of("image"))
     here = ["--data.train", str(write_pairs(tmp_path, 4)), "--trainer.default_root_dir", str(tmp_path / "run")]
     tiny = [
         "--model.modality.model",

@@ -8,18 +8,7 @@ from typing import Any
 import pytest
 
 from tests.modalities.vision_language.cells import Row, photo
-from tests.tiny_vlms import FAMILIES, build
-
-
-@pytest.fixture(scope="session")
-def vlm_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """From a name in `tests.tiny_vlms.FAMILIES` to its folder; only to be read."""
-    root = tmp_path_factory.mktemp("vlms")
-
-    def folder(family: str) -> Path:
-        return root / family if (root / family).exists() else build(family, root / family)
-
-    return folder
+from tests.tiny_vlms import FAMILIES
 
 
 @pytest.fixture(scope="session")
