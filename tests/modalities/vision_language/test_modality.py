@@ -11,7 +11,7 @@ import torch
 
 from modalign.core.batch import CHOSEN, OTHER_CHOSEN, REJECTED, Candidate, Comparison, under
 from modalign.core.content import content_hash
-from modalign.core.errors import ConfigError, RowError
+from modalign.core.errors import ConfigError, RowError, UserError
 from modalign.core.extra_cells import add_cells, check_extra_roles
 from modalign.core.media import Media
 from modalign.core.objectives.base import Needs
@@ -166,6 +166,11 @@ def test_comparisons_of_text_formats_are_read(make: Make) -> None:
     for first, second in zip(*cells, strict=True):
         assert first.prompt.tolist() == second.prompt.tolist()
         assert first.completion.tolist() == second.completion.tolist()
+
+
+def test_the_name_of_an_image_variant_is_none() -> None:
+    with pytest.raises(UserError, match="other_image is 'cropped', which is no image variant"):
+        VisionLanguage("anything", other_image="cropped")  # type: ignore[arg-type]
 
 
 def test_unknown_quantities_are_refused(make: Make) -> None:
