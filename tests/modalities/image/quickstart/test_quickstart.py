@@ -151,16 +151,17 @@ def test_options_out_of_range_are_refused(
 
 
 @pytest.mark.slow
-def test_the_gain_is_real_on_every_seed(tmp_path: Path) -> None:
+def test_the_gain_is_real(tmp_path: Path) -> None:
+    """One seed and one method of the whole demonstration, beside its controls."""
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "modalign", "quickstart", "image", "--out", str(folder)]
-    subprocess.run(command, check=True, timeout=1800, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    options = ["--seeds", "1", "--methods", "dpo"]
+    subprocess.run([*command, *options], check=True, timeout=900, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     policies = json.loads((folder / "results.json").read_text())["policies"]
-    for seed in range(3):
-        reward = {policy: policies[policy]["reward"]["by_seed"][seed] for policy in policies}
-        assert reward["Diffusion-DPO"]["low"] > reward["start"]["high"]
-        assert reward["Diffusion-DPO"]["low"] > reward["Diffusion-DPO, coin"]["high"]
-        assert reward["Diffusion-DPO"]["low"] > reward["SFT on the chosen"]["high"]
+    reward = {policy: policies[policy]["reward"]["by_seed"][0] for policy in policies}
+    assert reward["Diffusion-DPO"]["low"] > reward["start"]["high"]
+    assert reward["Diffusion-DPO"]["low"] > reward["Diffusion-DPO, coin"]["high"]
+    assert reward["Diffusion-DPO"]["low"] > reward["SFT on the chosen"]["high"]
     assert policies["start"]["fidelity"]["mean"] > 0.9
     assert policies["Diffusion-DPO"]["fidelity"]["mean"] > 0.85
     assert policies["Diffusion-DPO"]["accuracy"] > 0.85
