@@ -39,7 +39,7 @@ _COLOUR_SPACES = {"RGB": "RGB", "CMYK": "CMYK", "L": "GRAY"}
 _REMOVE = "Remove the row, or mend the file."
 
 
-def decode_image(response: Any) -> Image.Image:
+def decode_image(response: Any, any_shape: bool = False) -> Image.Image:
     """An RGB picture as a viewer shows it: turned as EXIF says, colours taken to sRGB, transparency on white.
 
     Sixteen-bit and 32-bit values are scaled to eight bits by their range, never clipped: 65,535 is white in 16 bits,
@@ -48,12 +48,16 @@ def decode_image(response: Any) -> Image.Image:
 
     Args:
         response: A `Media` or a PIL image.
+        any_shape: Whether pictures are taken that are too small or too long to be generated: for a model that is shown
+            them, an icon or a banner is as good as any.
 
     Raises:
         RowError: It is none, or is damaged, animated, too large or too small; the message names the file.
     """
     name, opened = _opened(response)
-    check_shape(*opened.size, name)
+    check_size(*opened.size, name)
+    if not any_shape:
+        check_shape(*opened.size, name)
     try:
         if opened.format != "MPO" and getattr(opened, "n_frames", 1) > 1:  # an MPO is a photograph with extra views
             raise RowError(f"the image is animated: {name} has several frames", "Give one frame as a still image.")
@@ -82,15 +86,24 @@ def picture_key(response: Any) -> str:
     raise _no_image(response)
 
 
+def check_size(width: int, height: int, name: str) -> None:
+    """Refuse what would fill the memory.
+
+    Raises:
+        RowError: The image is too large.
+    """
+    if width * height > MAX_PIXELS:
+        size = f"{name} has {width} x {height} pixels"
+        raise RowError(f"the image is too large: {size}, more than {MAX_PIXELS} in all", "Scale it down.")
+
+
 def check_shape(width: int, height: int, name: str) -> None:
     """Refuse what cannot be cropped to a useful picture.
 
     Raises:
-        RowError: The image is too large, too small or too long.
+        RowError: The image is too small or too long.
     """
     size = f"{name} has {width} x {height} pixels"
-    if width * height > MAX_PIXELS:
-        raise RowError(f"the image is too large: {size}, more than {MAX_PIXELS} in all", "Scale it down.")
     if min(width, height) < MIN_SIDE:
         raise RowError(f"the image is too small: {size}, and each side needs {MIN_SIDE}", "Remove the row.")
     if max(width, height) > MAX_ASPECT * min(width, height):
@@ -119,7 +132,7 @@ def _opened(response: Any) -> tuple[str, Image.Image]:
 
 def _no_image(response: Any) -> RowError:
     return RowError(
-        f"the response is not an image: it is of the type {type(response).__name__}",
+        f"this is not an image: it is of the type {type(response).__name__}",
         "Name the column of the images in data.format.",
     )
 

@@ -33,7 +33,7 @@ def open_image(image: Any, longest_side: int | None = None) -> Image:
     Raises:
         RowError: It is none of them, or cannot be decoded.
     """
-    picture = image.open() if isinstance(image, Opens) else decode_image(image)
+    picture = image.open() if isinstance(image, Opens) else decode_image(image, any_shape=True)
     if longest_side is None or max(picture.size) <= longest_side:
         return picture
     return scaled(picture, longest_side / max(picture.size))

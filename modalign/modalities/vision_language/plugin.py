@@ -61,4 +61,5 @@ def modalign_register_tasks(register: Register) -> None:
 
 @hookimpl
 def modalign_register_commands(register: Register) -> None:
-    register("build", f"{_HOME}.build.command:main", summary="Build preference data: `build realign`.", extra=_EXTRA)
+    build = "modalign.commands.build:main"
+    register("build", build, summary="Build preference data: `build realign`.", extra=_EXTRA)

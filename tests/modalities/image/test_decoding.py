@@ -210,6 +210,12 @@ def test_what_cannot_be_used_is_refused_by_name_and_cure(content: bytes, message
         decode_image(Media("folder/name", content))
 
 
+def test_any_shape_is_decoded_where_nothing_is_cropped() -> None:
+    assert decode_image(encoded(Picture.new("RGB", (7, 300))), any_shape=True).size == (7, 300)
+    with pytest.raises(RowError, match="too large"):
+        decode_image(Media("folder/name", bomb(9000, 8000)), any_shape=True)
+
+
 def test_a_damaged_part_in_the_middle_is_refused() -> None:
     content = bytearray(encoded(NOISE).data)
     content[len(content) // 2] ^= 0xFF
@@ -277,9 +283,9 @@ def test_a_photograph_with_extra_views_is_no_animation() -> None:
 
 def test_other_types_are_refused() -> None:
     for response in ("a string", None, 3):
-        with pytest.raises(RowError, match="the response is not an image: it is of the type"):
+        with pytest.raises(RowError, match="this is not an image: it is of the type"):
             decode_image(response)
-        with pytest.raises(RowError, match="the response is not an image"):
+        with pytest.raises(RowError, match="this is not an image"):
             picture_key(response)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from modalign.core.batch import CHOSEN, REJECTED, Candidate, Comparison
 from modalign.core.content import content_hash
@@ -236,6 +237,11 @@ def test_files_that_are_no_images(kept: Make, tmp_path: Path) -> None:
     for image, told in ((Media("nowhere.png"), "cannot be read"), (Media(data=b"text"), "not an image"), (7, "int")):
         with pytest.raises(RowError, match=told):
             kept().encode(pair([image]))
+
+
+@pytest.mark.parametrize("size", [(5, 5), (200, 8)])
+def test_an_icon_and_a_banner_are_images(kept: Make, size: tuple[int, int]) -> None:
+    assert kept().encode(pair([Image.new("RGB", size, "red")])).cells[0].vision
 
 
 def test_a_processor_that_wants_images(kept: Make) -> None:

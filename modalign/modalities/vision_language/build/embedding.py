@@ -101,7 +101,7 @@ def _decoded(image: Media) -> "Image | None":
     from modalign.modalities.image.decoding import decode_image
 
     try:
-        return decode_image(image)
+        return decode_image(image, any_shape=True)
     except RowError:
         return None  # its rows are left out, with the reason, by whoever knows them
 

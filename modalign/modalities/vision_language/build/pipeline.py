@@ -72,7 +72,7 @@ class Answers:
         if done >= count:
             return
         plan = self.plan
-        sampling = Sampling(plan.models.modality, lambda: plan.policy, plan.options.seed, plan.sampling)
+        sampling = Sampling(plan.modality, lambda: plan.policy, plan.options.seed, plan.sampling)
         similarity = plan.text_similarity(self.survey)
         rejection = Rejection(plan.asking, sampling, similarity, plan.options.accept_below)
         said = time.monotonic()
@@ -106,7 +106,7 @@ class Answers:
         case = Case(demonstration, ranked)
         if not ranked:
             try:
-                decode_image(self.files[image])
+                decode_image(self.files[image], any_shape=True)
             except RowError as error:
                 case.failure = error.message
         return case

@@ -37,7 +37,7 @@ def neighbours_of(plan: Plan, images: Sequence[Media], keys: Sequence[str]) -> N
     embedding = Embedding(plan.folder / EMBEDDINGS, plan.embedder(), plan.embedder_identity, options.batch_size)
     vectors = embedding.vectors(images, keys)
     usable = np.flatnonzero(~np.isnan(vectors).any(axis=1))
-    search = open_search(vectors[usable], options.index, plan.models.device)
+    search = open_search(vectors[usable], options.index, plan.device)
     found = _spread(rank_neighbours(search, options.neighbours, tuple(options.similarity)), usable, len(images))
     beside = path.with_suffix(".tmp")
     with beside.open("wb") as file:

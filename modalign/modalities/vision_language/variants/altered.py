@@ -28,7 +28,7 @@ class AlteredImage:
         Raises:
             RowError: The image cannot be read or decoded.
         """
-        return self.variant.alter(decode_image(self.image), picture_key(self.image))
+        return self.variant.alter(decode_image(self.image, any_shape=True), picture_key(self.image))
 
     def content_key(self) -> tuple[Any, ...]:
         """What decides its pixels.

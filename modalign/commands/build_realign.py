@@ -6,10 +6,10 @@ says becomes the rejected response; the neighbour is kept as the other image.
 
 import argparse
 
+from modalign.commands.build_realign_parser import realign_parser
 from modalign.commands.model_options import check_model_options
 from modalign.commands.quiet import no_bars_off_terminal, quiet_lightning
 from modalign.core.errors import UserError
-from modalign.modalities.vision_language.build.realign_parser import realign_parser
 
 
 def main(argv: list[str]) -> int:
@@ -21,8 +21,8 @@ def main(argv: list[str]) -> int:
     options = realign_parser().parse_args(argv)
     check_options(options)
     no_bars_off_terminal()
+    from modalign.commands.build_realign_plan import open_plan
     from modalign.modalities.vision_language.build.pipeline import build_realign
-    from modalign.modalities.vision_language.build.plan import open_plan
 
     quiet_lightning()
     build_realign(open_plan(options))

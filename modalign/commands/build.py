@@ -9,7 +9,7 @@ from modalign.core.errors import UserError, did_you_mean
 BUILDS: Mapping[str, str] = MappingProxyType(
     {"realign": "Re-Align: the policy answers anew under each image's neighbour; pairs of responses and of images."}
 )
-"""What can be built; the module of that name beside this one has a `main`."""
+"""What can be built; the module `build_...` of that name beside this one has a `main`."""
 
 
 def main(argv: list[str]) -> int:
@@ -30,6 +30,6 @@ def main(argv: list[str]) -> int:
             else f"modalign build is not told what to make; it knows:\n{known}",
             did_you_mean(name, BUILDS) if name else "Run `modalign build realign --help`.",
         )
-    module = importlib.import_module(f"modalign.modalities.vision_language.build.{name}")
+    module = importlib.import_module(f"modalign.commands.build_{name}")
     status: int = module.main(argv[1:])
     return status
