@@ -29,7 +29,7 @@ LONGEST = 120.0
 
 MAX_BYTES = 64 << 20
 _BLOCK = 1 << 16
-_CURE = "Try again, fetch the file by hand, or leave the row out with data.on_bad_row: skip."
+_CURE = "Try again, fetch the file by hand, or leave the row out with on_bad_row: skip."
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ class VisionEncoder:
             )
         return RowError(
             f"the prompt is too long: it has {len(prompt.ids)} tokens{images}, and {room} fit",
-            f"{', '.join(cures)}, or leave such rows out by data.on_bad_row: skip.",
+            f"{', '.join(cures)}, or leave such rows out by on_bad_row: skip.",
             "prompt",
         )
 

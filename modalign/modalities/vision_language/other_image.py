@@ -37,7 +37,7 @@ def image_cell(comparison: Comparison, role: str, variant: ImageVariant, other: 
     if not images:
         raise RowError(
             "the prompt has no image: the objective compares its image with another one",
-            "Leave such rows out by data.on_bad_row: skip.",
+            "Leave such rows out by on_bad_row: skip.",
             "prompt",
         )
     return Candidate(response, role, context=with_images(prompt, _others(comparison, images, variant, other)))

@@ -278,7 +278,7 @@ def test_prompts_are_never_cut(kept: Make) -> None:
         RowError, match=f"it has {length} tokens, 16 of them for 1 images, and {length - 1} fit"
     ) as told:
         kept(max_prompt_length=length - 1).encode(pair([picture()]))
-    assert "data.on_bad_row: skip" in told.value.cure
+    assert "on_bad_row: skip" in told.value.cure
     assert "too_long: resize" in told.value.cure
     assert told.value.reason == "the prompt is too long"
     kept(max_prompt_length=length).encode(pair([picture()]))

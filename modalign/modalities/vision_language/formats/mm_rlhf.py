@@ -31,7 +31,7 @@ class MmRlhf(VisionPreference):
         if row.get("video") is not None:
             raise RowError(
                 "a video: this modality reads images only",
-                "Leave such rows out with data.on_bad_row: skip, or write frames of it as `images`.",
+                "Leave such rows out with on_bad_row: skip, or write frames of it as `images`.",
                 "video",
             )
         return [] if _is_tie(row) else super().parse(row)
