@@ -1,6 +1,5 @@
 """A run killed at any moment and resumed ends in the very weights, optimiser state and losses of one never killed."""
 
-import json
 import os
 import random
 import signal
@@ -10,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from modalign.core.callbacks.checkpoint import newest_checkpoint
+from tests.resuming import ROOT, assert_identical, outcome
 from tests.toy import write_pairs
 
-ROOT = Path(__file__).parents[1]
 ROWS, BATCH, ACCUMULATE, EPOCHS = 45, 3, 2, 3  # 15 batches an epoch, an odd number: the last window is one batch
 BATCHES = EPOCHS * ROWS // BATCH
 
@@ -33,37 +30,6 @@ def fit(data: Path, root: Path, *options: str) -> subprocess.CompletedProcess[st
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=root.parent, check=False)
-
-
-def outcome(root: Path) -> dict[str, Any]:
-    """Weights, optimiser, schedule, and every logged number that is not a speed."""
-    newest = newest_checkpoint(root)
-    assert newest is not None
-    saved = torch.load(newest, weights_only=True)
-    logged = [json.loads(line) for line in (root / "metrics.jsonl").read_text().splitlines()]
-    numbers = [{k: v for k, v in row.items() if not k.startswith("throughput")} for row in logged]
-    return {
-        "step": saved["global_step"],
-        "weights": saved["state_dict"],
-        "optimizer": saved["optimizer_states"],
-        "schedule": saved["lr_schedulers"],
-        "logged": numbers,
-    }
-
-
-def assert_identical(left: Any, right: Any) -> None:
-    if isinstance(left, torch.Tensor):
-        assert torch.equal(left, right)
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            assert_identical(left[key], right[key])
-    elif isinstance(left, list):
-        assert len(left) == len(right)
-        for one, other in zip(left, right, strict=True):
-            assert_identical(one, other)
-    else:
-        assert left == right
 
 
 @pytest.fixture(scope="module")

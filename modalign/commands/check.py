@@ -49,7 +49,8 @@ def main(argv: list[str]) -> int:
             try:
                 parts.data.connect(parts.modality, parts.objective)
                 problems += _data_problems(parts.data)
-                for note in parts.modality.start_notes(parts.objective):
+                # What stands in the way of the modality would stand in the way of its notes.
+                for note in parts.modality.start_notes(parts.objective) if not problems else ():
                     print(note)
             except UserError as error:
                 problems.append(f"data: {error}")

@@ -19,7 +19,7 @@ from modalign.core.objectives.pairwise import Dpo
 from modalign.core.objectives.pointwise import Bco, Kto
 from modalign.core.reference import CachedReference, MovingReference
 from modalign.core.schedule import Schedule
-from tests.test_resume import assert_identical, outcome
+from tests.resuming import assert_identical, outcome
 from tests.toy import Letters, Pairs, write_pairs
 
 

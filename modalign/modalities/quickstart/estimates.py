@@ -1,6 +1,6 @@
 """Means over seeds and prompts, and how sure one can be of them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -46,6 +46,11 @@ class Estimate:
     def sign(self) -> int:
         """1 or -1 where the interval leaves 0 out, else 0."""
         return int(self.low > 0) - int(self.high < 0)
+
+
+def estimates_by_seed(values: Tensor) -> dict[str, object]:
+    """The estimate of `(S, P)` values, and under `by_seed` that of every seed alone, as JSON takes them."""
+    return {**asdict(Estimate.of(values)), "by_seed": [asdict(Estimate.of(seed[None])) for seed in values]}
 
 
 def interval(values: Tensor, coverage: float = 0.95) -> tuple[float, float]:

@@ -1,9 +1,10 @@
-"""Running one stage of training from the config that `modalign fit` would take."""
+"""One stage of training, run from the config that `modalign fit` would take."""
 
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,58 @@ from modalign.plugins.manager import registry
 
 PARTS = {"other_image": "image_variant"}
 """Options that are themselves built, and of which kind each is."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage of training does.
+
+    Attributes:
+        objective: Its registered name.
+        learning_rate: The peak, after a warm-up and before a cosine fall to 0.
+        length: `max_epochs` or `max_steps`.
+        batch_size: Rows a step.
+        format: Of the rows: its registered name, or `class_path` and `init_args`.
+        options: Of the objective.
+        modality: Options of the modality that this stage adds.
+    """
+
+    objective: str
+    learning_rate: float
+    length: Mapping[str, int]
+    batch_size: int
+    format: str | Mapping[str, Any] = "auto"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    modality: Mapping[str, Any] = field(default_factory=dict)
+
+    def config(self, modality: str, options: Mapping[str, Any], train: Path, folder: Path, seed: int) -> dict[str, Any]:
+        """The stage as a config of `modalign fit`.
+
+        Args:
+            modality: Its registered name.
+            options: Of the modality, the model where training starts among them.
+            train: A file of rows.
+            folder: Where the run is recorded.
+            seed: Decides everything that is drawn.
+        """
+        rows = self.format if isinstance(self.format, str) else dict(self.format)
+        optimizer = {"lr": self.learning_rate, "weight_decay": 0.01}
+        return {
+            "seed_everything": seed,
+            "model": {
+                "modality": {"class_path": modality, "init_args": {**options, **self.modality}},
+                "objective": {"class_path": self.objective, "init_args": dict(self.options)},
+                "optimizer": {"class_path": "torch.optim.AdamW", "init_args": optimizer},
+                "schedule": {"shape": "cosine", "warmup_ratio": 0.1},
+            },
+            "data": {"train": str(train), "format": rows, "batch_size": self.batch_size},
+            "trainer": {
+                **self.length,
+                "gradient_clip_val": 1.0,
+                "accelerator": "cpu",
+                "default_root_dir": str(folder),
+            },
+        }
 
 
 def fit(config: Mapping[str, Any]) -> PreferenceModule:
@@ -55,45 +108,6 @@ def fit(config: Mapping[str, Any]) -> PreferenceModule:
     return module
 
 
-def stage_config(
-    modality: Mapping[str, Any],
-    objective: Mapping[str, Any],
-    learning_rate: float,
-    data: Mapping[str, Any],
-    length: Mapping[str, int],
-    folder: Path,
-    seed: int,
-) -> dict[str, Any]:
-    """A stage of training as a config of `modalign fit`.
-
-    Args:
-        modality: `class_path` and `init_args`.
-        objective: The same.
-        learning_rate: The peak, after a warm-up and before a cosine fall to 0.
-        data: Options of the data module.
-        length: `max_epochs` or `max_steps`.
-        folder: Where the run is recorded.
-        seed: Decides everything that is drawn.
-    """
-    optimizer = {"lr": learning_rate, "weight_decay": 0.01}
-    return {
-        "seed_everything": seed,
-        "model": {
-            "modality": dict(modality),
-            "objective": dict(objective),
-            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": optimizer},
-            "schedule": {"shape": "cosine", "warmup_ratio": 0.1},
-        },
-        "data": dict(data),
-        "trainer": {
-            **length,
-            "gradient_clip_val": 1.0,
-            "accelerator": "cpu",
-            "default_root_dir": str(folder),
-        },
-    }
-
-
 def built(kind: str, chosen: str | Mapping[str, Any]) -> Any:
     """A registered thing of a kind, from its name or from a mapping of `class_path` and `init_args`."""
     name, options = (chosen, {}) if isinstance(chosen, str) else (chosen["class_path"], chosen["init_args"])
@@ -115,6 +129,11 @@ def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows), encoding="utf-8")
     return path
+
+
+def write_json(content: Mapping[str, Any], path: Path) -> None:
+    """Write results for machines."""
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 @contextmanager

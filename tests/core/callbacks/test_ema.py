@@ -16,7 +16,7 @@ from modalign.core.checkpoint_io import AtomicCheckpointIO
 from modalign.core.errors import ConfigError
 from modalign.core.jsonl_logger import JsonlLogger
 from tests.core.callbacks.fitting import make_module
-from tests.test_resume import assert_identical, outcome
+from tests.resuming import assert_identical, outcome
 from tests.toy import Letters, Pairs, write_pairs
 
 

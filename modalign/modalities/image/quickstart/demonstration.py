@@ -1,19 +1,20 @@
 """The demonstration from beginning to end."""
 
-import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import partial
 from time import perf_counter
 
-import torch
-
 from modalign.modalities.image.quickstart.digits import write_digits
-from modalign.modalities.image.quickstart.experiment import Aligned, Learned, Task, align, learn
-from modalign.modalities.image.quickstart.plan import START, Plan, Policy, policies, smoke_plan
-from modalign.modalities.image.quickstart.preference import STATEMENT
+from modalign.modalities.image.quickstart.experiment import Task, align, learn
+from modalign.modalities.image.quickstart.measurement import Measured
+from modalign.modalities.image.quickstart.plan import LISTWISE, TITLES, Plan, smoke_plan
+from modalign.modalities.image.quickstart.preference import STATEMENT, Preferences
 from modalign.modalities.image.quickstart.report import print_report, write_grid, write_results
-from modalign.modalities.image.quickstart.summary import Results, SeedResult
-from modalign.modalities.quickstart.options import QuickstartOptions, Tell
+from modalign.modalities.image.quickstart.summary import Results
+from modalign.modalities.quickstart.method_options import MethodOptions
+from modalign.modalities.quickstart.options import Tell
+from modalign.modalities.quickstart.policies import policies
+from modalign.modalities.quickstart.printing import SMOKE_NOTE
+from modalign.modalities.quickstart.seeds import Aligned, Learned, run_seeds
 from modalign.modalities.quickstart.stages import write_rows
 
 NEXT_STEPS = """
@@ -31,26 +32,20 @@ Without a VAE, diffusers counts height and width in units of 8 pixels.
 """
 
 
-def demonstrate(options: QuickstartOptions, methods: Sequence[str], processes: int, tell: Tell) -> None:
-    """Run every seed, then print and write what came out.
-
-    Args:
-        options: Where to, which seeds, how long.
-        methods: Names of the plan's alignments.
-        processes: How many trainings run at once; the numbers do not depend on it.
-        tell: Shows a line of progress.
-    """
+def demonstrate(options: MethodOptions, tell: Tell) -> None:
+    """Run every seed, then print and write what came out."""
     began, folder = perf_counter(), options.folder
     plan = smoke_plan() if options.smoke else Plan()
     digits = write_digits(folder / "digits")
-    task = Task(plan, folder, write_rows(digits, folder / "digits.jsonl"))
-    trained = policies(plan, methods)
-    tell(f"{len(digits)} real digits with captions; {processes} trainings at once")
+    task = Task(folder, plan, write_rows(digits, folder / "digits.jsonl"))
+    trained = policies(plan.imitate, plan.align, TITLES, options.methods, LISTWISE)
+    tell(f"{len(digits)} real digits with captions; {options.processes} trainings at once")
     tell(f"preference: {STATEMENT}")
-    results = Results(task, methods, trained, run_seeds(task, trained, options.seeds, processes, tell))
+    seeds = run_seeds(partial(learn, task), partial(align, task), trained, options, _about, tell)
+    results = Results(task, options.methods, trained, seeds)
     print_report(results)
     if options.smoke:
-        print("\nThis was a smoke run: it took too few steps for its numbers to mean anything.")
+        print(SMOKE_NOTE)
     grid = write_grid(folder / "grid.png", results)
     print(f"\nPictures of the same noise before and after: {grid}")
     write_results(folder / "results.json", results, perf_counter() - began)
@@ -58,30 +53,7 @@ def demonstrate(options: QuickstartOptions, methods: Sequence[str], processes: i
     tell(f"done; all numbers, also of each seed, are in {folder / 'results.json'}")
 
 
-def run_seeds(
-    task: Task, trained: Sequence[Policy], seeds: Sequence[int], processes: int, tell: Tell
-) -> list[SeedResult]:
-    """Learn and align for every seed, several at once, each in a process with one thread.
-
-    The models are so small that more threads would wait for each other.
-    """
-    found: dict[int, SeedResult] = {}
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting: set[Future[Learned | Aligned]] = {pool.submit(learn, task, seed) for seed in seeds}
-        while waiting:
-            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for result in (future.result() for future in finished):
-                if isinstance(result, Learned):
-                    found[result.seed] = SeedResult(result, {START: result.measured})
-                    waiting |= {pool.submit(align, task, result, policy) for policy in trained}
-                else:
-                    found[result.seed].measured[result.title] = result.measured
-                tell(_about(result))
-    return [found[seed] for seed in seeds]
-
-
-def _about(result: Learned | Aligned) -> str:
+def _about(result: Learned[Preferences, Measured] | Aligned[Measured]) -> str:
     reward = f"reward {result.measured.reward.mean():.3f}"
     if isinstance(result, Aligned):
         return f"seed {result.seed}: {result.title}: {reward}"
@@ -92,8 +64,7 @@ def _about(result: Learned | Aligned) -> str:
 
 
 def _next_steps(results: Results, seed: int) -> str:
-    task, policy = results.task, results.trained[-1]
-    policy = next((each for each in results.trained if each.folder == "dpo"), policy)
+    task, policy = results.task, results.shown("dpo")
     folder = task.seed_folder(seed)
     return NEXT_STEPS.format(
         pictures=folder / "pictures",

@@ -15,9 +15,11 @@ from modalign.modalities.image.modality import Image
 from modalign.modalities.image.quickstart.digits import CAPTIONS, DigitJudge
 from modalign.modalities.image.quickstart.measurement import Examination, Measured, as_comparisons
 from modalign.modalities.image.quickstart.pipeline import write_pipeline
-from modalign.modalities.image.quickstart.plan import Plan, Policy
+from modalign.modalities.image.quickstart.plan import Plan, modality_options
 from modalign.modalities.image.quickstart.preference import REWARD, Preferences, rank_own, shuffled_scores
 from modalign.modalities.quickstart.coins import toss_coins
+from modalign.modalities.quickstart.policies import Policy
+from modalign.modalities.quickstart.seeds import Aligned, Learned, SeedFolders
 from modalign.modalities.quickstart.stages import built, export, fit, log_to, write_rows
 
 # One for all seeds, which are then compared on the same noises.
@@ -25,68 +27,25 @@ EXAMINATION_SEED = key_seed("examination")
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(SeedFolders):
     """What all seeds share.
 
     Attributes:
         plan: How large everything is.
-        folder: Where everything is written.
         captioned: A file of rows of a caption and a real digit.
     """
 
     plan: Plan
-    folder: Path
     captioned: Path
 
-    def seed_folder(self, seed: int) -> Path:
-        """Where a seed's files are."""
-        return self.folder / f"seed-{seed}"
 
-    def start(self, seed: int) -> Path:
-        """A seed's model before alignment."""
-        return self.seed_folder(seed) / "start"
-
-    def aligned(self, seed: int, policy: Policy) -> Path:
-        """A seed's model after alignment."""
-        return self.seed_folder(seed) / "aligned" / policy.folder
-
-
-@dataclass(frozen=True)
-class Learned:
-    """A start and its ranked pictures.
-
-    Attributes:
-        seed: Decides weights, order of the rows, pictures and coins.
-        preferences: What its pictures say.
-        measured: The start's measurements.
-    """
-
-    seed: int
-    preferences: Preferences
-    measured: Measured
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """A policy that was trained from a start.
-
-    Attributes:
-        seed: The start's.
-        title: The policy's.
-        measured: Its measurements.
-    """
-
-    seed: int
-    title: str
-    measured: Measured
-
-
-def learn(task: Task, seed: int) -> Learned:
+def learn(task: Task, seed: int) -> Learned[Preferences, Measured]:
     """A pipeline with random weights learns the digits by SFT; its own pictures are ranked."""
     folder, plan = task.seed_folder(seed), task.plan
     with log_to(folder / "log.txt"):
         write_pipeline(folder / "random", plan.channels, seed)
-        config = plan.learn.config(folder / "random", task.captioned, folder / "learn", seed)
+        options = modality_options(folder / "random", folder)
+        config = plan.learn.config("image", options, task.captioned, folder / "learn", seed)
         module = fit(config)
         export(module, config, {}, "A small model that draws digits", task.start(seed))
         count = plan.size * (plan.lists + plan.held_out)
@@ -100,10 +59,11 @@ def learn(task: Task, seed: int) -> Learned:
         return Learned(seed, preferences, _examination(task, seed, preferences, module.policy).measure(module.policy))
 
 
-def align(task: Task, learned: Learned, policy: Policy) -> Aligned:
+def align(task: Task, learned: Learned[Preferences, Measured], policy: Policy) -> Aligned[Measured]:
     """Train one policy from its seed's start, and measure it."""
     seed, folder = learned.seed, task.seed_folder(learned.seed)
-    config = policy.stage.config(task.start(seed), folder / policy.rows, folder / policy.folder, seed)
+    options = modality_options(task.start(seed), folder)
+    config = policy.stage.config("image", options, folder / policy.rows, folder / policy.folder, seed)
     with log_to(folder / policy.folder / "log.txt"):
         module = fit(config)
         examination = _examination(task, seed, learned.preferences, module.modality.load())

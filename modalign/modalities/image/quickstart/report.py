@@ -1,22 +1,21 @@
 """What the demonstration prints at its end, the same as JSON, and pictures side by side."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from rich.table import Table
-from torch import Tensor
 
 from modalign.modalities.image.contact_sheet import contact_sheet
 from modalign.modalities.image.quickstart.digits import CAPTIONS
-from modalign.modalities.image.quickstart.plan import START, TITLES
+from modalign.modalities.image.quickstart.plan import TITLES
 from modalign.modalities.image.quickstart.preference import STATEMENT, Preferences
-from modalign.modalities.image.quickstart.summary import BY_PAIR, BY_PICTURE, PLACES, Results, conclusions
-from modalign.modalities.quickstart.estimates import Estimate
-from modalign.modalities.quickstart.printing import each, report_console, report_table
+from modalign.modalities.image.quickstart.summary import BY_PICTURE, PLACES, Results, conclusions
+from modalign.modalities.quickstart.estimates import Estimate, estimates_by_seed
+from modalign.modalities.quickstart.policies import START
+from modalign.modalities.quickstart.printing import each, print_findings, report_table
+from modalign.modalities.quickstart.stages import write_json
 
 CELL = 96
 COLUMNS = {
@@ -32,15 +31,7 @@ COLUMNS = {
 
 def print_report(results: Results) -> None:
     """Print table and conclusions."""
-    console = report_console()
-    console.print(f"\nPreference: {STATEMENT}", highlight=False, markup=False, style="bold")
-    console.print(_table(results))
-    for column, meaning in COLUMNS.items():
-        console.print(f"{column}: {meaning}", highlight=False, style="dim")
-    console.print(f"\n{_counts(results)}", highlight=False)
-    console.print("\nWhat the numbers say", style="bold")
-    for line in conclusions(results):
-        console.print(f"- {line}", highlight=False, markup=False)
+    print_findings(STATEMENT, _table(results), COLUMNS, _counts(results), conclusions(results))
 
 
 def write_grid(path: Path, results: Results) -> Path:
@@ -62,20 +53,16 @@ def write_results(path: Path, results: Results, seconds: float) -> None:
         "preferences": [{"seed": learned.seed, **_summary(learned.preferences)} for learned in seeds],
         "policies": {title: _measured(results, title) for title in results.titles},
         "conclusions": conclusions(results),
-        "models": {
-            policy.title: [str(results.task.aligned(learned.seed, policy)) for learned in seeds]
-            for policy in results.trained
-            if not policy.coin
-        },
+        "models": results.models(),
     }
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_json(content, path)
 
 
 def _table(results: Results) -> Table:
     rows = {}
     for title in results.titles:
         estimates = {quantity: Estimate.of(results.by_picture(title, quantity)) for quantity in BY_PICTURE}
-        means = {quantity: results.by_pair(title, quantity).mean().item() for quantity in BY_PAIR}
+        means = results.pair_means(title)
         rows[title] = [
             estimates["reward"].text(PLACES),
             str(estimates["wins"]),
@@ -104,14 +91,9 @@ def _counts(results: Results) -> str:
 
 
 def _measured(results: Results, title: str) -> dict[str, Any]:
-    by_picture = {quantity: _estimates(results.by_picture(title, quantity)) for quantity in BY_PICTURE}
-    by_pair = {quantity: results.by_pair(title, quantity).mean().item() for quantity in BY_PAIR}
+    by_picture = {quantity: estimates_by_seed(results.by_picture(title, quantity)) for quantity in BY_PICTURE}
     distances: Sequence[float] = results.distances(title)
-    return {**by_picture, **by_pair, "distance": {"mean": fmean(distances), "by_seed": distances}}
-
-
-def _estimates(values: Tensor) -> dict[str, object]:
-    return {**asdict(Estimate.of(values)), "by_seed": [asdict(Estimate.of(seed[None])) for seed in values]}
+    return {**by_picture, **results.pair_means(title), "distance": {"mean": fmean(distances), "by_seed": distances}}
 
 
 def _summary(preferences: Preferences) -> dict[str, float]:

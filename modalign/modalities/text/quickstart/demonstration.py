@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from modalign.modalities.quickstart.options import Tell
+from modalign.modalities.quickstart.printing import SMOKE_NOTE
 from modalign.modalities.quickstart.stages import one_thread
 from modalign.modalities.text.quickstart.experiment import SeedResult, make_task, run_seed
 from modalign.modalities.text.quickstart.plan import SMOKE, Plan
@@ -40,7 +41,7 @@ def demonstrate(folder: Path, seeds: Sequence[int], smoke: bool, tell: Tell) -> 
             results.append(run_seed(task, folder / f"seed-{seed}", seed, tell))
     print_report(task, results)
     if smoke:
-        print("\nThis was a smoke run: it took too few steps for its numbers to mean anything.")
+        print(SMOKE_NOTE)
     seconds = time.perf_counter() - began
     write_results(folder / "results.json", task, results, seconds)
     print(NEXT_STEPS.format(aligned=results[0].aligned, config=results[0].folder / "dpo" / "config.yaml"))

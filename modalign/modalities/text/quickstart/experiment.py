@@ -13,14 +13,15 @@ from modalign.core.module import PreferenceModule
 from modalign.core.reward import Reward
 from modalign.modalities.quickstart.coins import toss_coins
 from modalign.modalities.quickstart.options import Tell
+from modalign.modalities.quickstart.policies import IMITATION, START
 from modalign.modalities.quickstart.stages import export, fit, log_to, write_rows
 from modalign.modalities.text.quickstart.instructions import Instruction, make_demonstrations, make_instructions
 from modalign.modalities.text.quickstart.measurement import Examination, Measured
-from modalign.modalities.text.quickstart.plan import MAX_LENGTH, Plan
+from modalign.modalities.text.quickstart.plan import MAX_LENGTH, Plan, modality_options
 from modalign.modalities.text.quickstart.preference import Pairs, PoliteAndBrief, rank
 from modalign.modalities.text.scratch import write_scratch_model
 
-START, IMITATION, COIN, DPO = "start", "SFT on the chosen", "DPO, coin labels", "DPO"
+COIN, DPO = "DPO, coin labels", "DPO"
 POLICIES = (START, IMITATION, COIN, DPO)
 
 
@@ -111,7 +112,7 @@ def _alignments(task: Task, folder: Path, seed: int) -> dict[str, dict[str, Any]
         DPO: (task.plan.align, "pairs.jsonl", "dpo"),
     }
     return {
-        policy: stage.config(folder / "start", folder / rows, folder / run, seed)
+        policy: stage.config("text", modality_options(folder / "start"), folder / rows, folder / run, seed)
         for policy, (stage, rows, run) in runs.items()
     }
 
@@ -130,7 +131,7 @@ def _learn(task: Task, folder: Path, seed: int) -> PreferenceModule:
             seed=seed,
             initializer_range=plan.initializer_range,
         )
-    config = plan.learn.config(folder / "scratch", task.file, folder / "learn", seed)
+    config = plan.learn.config("text", modality_options(folder / "scratch"), task.file, folder / "learn", seed)
     module = fit(config)
     export(module, config, {}, "A small model that answers", folder / "start")
     return module

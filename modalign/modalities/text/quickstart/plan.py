@@ -1,51 +1,22 @@
 """How large the demonstration is."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modalign.modalities.quickstart.stages import stage_config
+from modalign.modalities.quickstart.stages import Stage
 
 MAX_LENGTH = 96
 
+LEARN = Stage("sft", 1e-2, {"max_epochs": 3}, 32)
+IMITATE = Stage("sft", 1e-3, {"max_epochs": 2}, 16)
+# Betas of 0.1 are for answers of hundreds of tokens; these have about ten.
+ALIGN = Stage("dpo", 7e-4, {"max_epochs": 2}, 16, options={"beta": 1.0})
 
-@dataclass(frozen=True)
-class Stage:
-    """What one stage of training does.
 
-    Attributes:
-        objective: Its registered name.
-        learning_rate: The peak, after a warm-up and before a cosine fall to 0.
-        epochs: Passes over the data.
-        batch_size: Rows a step.
-        options: Of the objective.
-    """
-
-    objective: str
-    learning_rate: float
-    epochs: int
-    batch_size: int = 32
-    options: Mapping[str, float] = field(default_factory=dict)
-
-    def config(self, model: Path, train: Path, folder: Path, seed: int) -> dict[str, Any]:
-        """The stage as a config of `modalign fit`.
-
-        Args:
-            model: Where training starts.
-            train: A file of rows.
-            folder: Where the run is recorded.
-            seed: Decides the order of the rows.
-        """
-        return stage_config(
-            modality={"class_path": "text", "init_args": {"model": str(model), "max_length": MAX_LENGTH}},
-            objective={"class_path": self.objective, "init_args": dict(self.options)},
-            learning_rate=self.learning_rate,
-            data={"train": str(train), "format": "auto", "batch_size": self.batch_size},
-            length={"max_epochs": self.epochs},
-            folder=folder,
-            seed=seed,
-        )
+def modality_options(model: Path) -> dict[str, Any]:
+    """Options of the modality in every stage."""
+    return {"model": str(model), "max_length": MAX_LENGTH}
 
 
 @dataclass(frozen=True)
@@ -68,10 +39,9 @@ class Plan:
     """
 
     answers: int = 10
-    learn: Stage = Stage("sft", learning_rate=1e-2, epochs=3)
-    imitate: Stage = Stage("sft", learning_rate=1e-3, epochs=2, batch_size=16)
-    # Betas of 0.1 are for answers of hundreds of tokens; these have about ten.
-    align: Stage = Stage("dpo", learning_rate=7e-4, epochs=2, batch_size=16, options={"beta": 1.0})
+    learn: Stage = LEARN
+    imitate: Stage = IMITATE
+    align: Stage = ALIGN
     vocab_size: int = 768
     hidden_size: int = 96
     layers: int = 1
@@ -89,9 +59,9 @@ class Plan:
 
 SMOKE = Plan(
     answers=2,
-    learn=Stage("sft", learning_rate=1e-2, epochs=1),
-    imitate=Stage("sft", learning_rate=1e-3, epochs=1),
-    align=Stage("dpo", learning_rate=5e-4, epochs=1, options={"beta": 1.0}),
+    learn=Stage("sft", 1e-2, {"max_epochs": 1}, 32),
+    imitate=Stage("sft", 1e-3, {"max_epochs": 1}, 32),
+    align=Stage("dpo", 5e-4, {"max_epochs": 1}, 32, options={"beta": 1.0}),
     hidden_size=32,
     samples=1,
 )

@@ -1,16 +1,14 @@
 """What the demonstration prints at its end, and the same as JSON."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 
 from rich.table import Table
-from torch import Tensor
 
-from modalign.modalities.quickstart.estimates import Estimate
-from modalign.modalities.quickstart.printing import each, report_console, report_table
+from modalign.modalities.quickstart.estimates import Estimate, estimates_by_seed
+from modalign.modalities.quickstart.printing import each, print_findings, report_console, report_table
+from modalign.modalities.quickstart.stages import write_json
 from modalign.modalities.text.quickstart.experiment import POLICIES, SeedResult, Task
 from modalign.modalities.text.quickstart.preference import STATEMENT, Pairs
 from modalign.modalities.text.quickstart.summary import BY_PAIR, BY_PROMPT, by_pair, by_prompt, conclusions
@@ -28,15 +26,8 @@ COLUMNS = {
 
 def print_report(task: Task, results: Sequence[SeedResult]) -> None:
     """Print table, conclusions and samples."""
+    print_findings(STATEMENT, _table(results), COLUMNS, _counts(task, results), conclusions(results))
     console = report_console()
-    console.print(f"\nPreference: {STATEMENT}", highlight=False, markup=False, style="bold")
-    console.print(_table(results))
-    for column, meaning in COLUMNS.items():
-        console.print(f"{column}: {meaning}", highlight=False, style="dim")
-    console.print(f"\n{_counts(task, results)}", highlight=False)
-    console.print("\nWhat the numbers say", style="bold")
-    for line in conclusions(results):
-        console.print(f"- {line}", highlight=False, markup=False)
     for sample in samples(task, results[0]):
         console.print(f"\nUnseen prompt: {sample['prompt'].strip()}", highlight=False, markup=False, style="bold")
         for policy in POLICIES:
@@ -68,7 +59,7 @@ def write_results(path: Path, task: Task, results: Sequence[SeedResult], seconds
             for result in results
         ],
         "policies": {
-            policy: {quantity: _by_prompt(by_prompt(results, policy, quantity)) for quantity in BY_PROMPT}
+            policy: {quantity: estimates_by_seed(by_prompt(results, policy, quantity)) for quantity in BY_PROMPT}
             | {quantity: by_pair(results, policy, quantity).mean().item() for quantity in BY_PAIR}
             for policy in POLICIES
         },
@@ -76,7 +67,7 @@ def write_results(path: Path, task: Task, results: Sequence[SeedResult], seconds
         "samples": samples(task, results[0]),
         "models": [str(result.aligned) for result in results],
     }
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_json(content, path)
 
 
 def _table(results: Sequence[SeedResult]) -> Table:
@@ -107,10 +98,6 @@ def _counts(task: Task, results: Sequence[SeedResult]) -> str:
         f"accuracy and drift from {each(held_out)} pairs on unseen prompts; {each(ties)} ties left out. The chosen "
         f"answers' own reward is {chosen:.2f}, which is all that imitation aims at."
     )
-
-
-def _by_prompt(values: Tensor) -> dict[str, object]:
-    return {**asdict(Estimate.of(values)), "by_seed": [asdict(Estimate.of(seed[None])) for seed in values]}
 
 
 def _summary(pairs: Pairs) -> dict[str, float]:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from modalign.modalities.quickstart.conclusions import comparison, verdict
+from modalign.modalities.quickstart.conclusions import CHANGED, beside_controls
 from modalign.modalities.quickstart.estimates import Estimate
-from modalign.modalities.text.quickstart.experiment import COIN, DPO, IMITATION, START, SeedResult
+from modalign.modalities.quickstart.policies import IMITATION, START
+from modalign.modalities.text.quickstart.experiment import COIN, DPO, SeedResult
 
 BY_PROMPT = ("reward", "wins", "correct", "kl")
 BY_PAIR = ("accuracy", "drift")
@@ -30,13 +31,9 @@ def differences(results: Sequence[SeedResult], policy: str, other: str, quantity
 
 def conclusions(results: Sequence[SeedResult]) -> list[str]:
     """What the numbers say of DPO: its reward against every control, the verdict, and what it cost."""
-    start, coin, imitation = (differences(results, DPO, other, "reward") for other in (START, COIN, IMITATION))
-    gains = {START: start, COIN: coin, IMITATION: imitation}
-    lines = [comparison(DPO, other, gain) for other, gain in gains.items()]
-    lines.append(verdict(DPO, start, coin, imitation))
+    gains = {other: differences(results, DPO, other, "reward") for other in (START, COIN, IMITATION)}
     correct = Estimate.of(differences(results, DPO, START, "correct"))
-    changed = {1: "rose", 0: "did not change measurably", -1: "fell"}[correct.sign]
     drift = by_pair(results, DPO, "drift").mean().item()
-    change = correct.text(signed=True)
-    lines.append(f"Its cost: correct answers {changed} ({change}); chosen answers drift by {drift:+.2f} nats.")
-    return lines
+    changed = f"{CHANGED[correct.sign]} ({correct.text(signed=True)})"
+    cost = f"Its cost: correct answers {changed}; chosen answers drift by {drift:+.2f} nats."
+    return [*beside_controls(DPO, gains), cost]

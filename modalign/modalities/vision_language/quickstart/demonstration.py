@@ -1,19 +1,20 @@
 """The demonstration from beginning to end."""
 
-import multiprocessing
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import partial
 from time import perf_counter
 
-import torch
-
-from modalign.modalities.quickstart.options import QuickstartOptions, Tell
-from modalign.modalities.vision_language.quickstart.experiment import Aligned, Learned, Task, align, learn
-from modalign.modalities.vision_language.quickstart.plan import START, Plan, Policy, policies, smoke_plan
-from modalign.modalities.vision_language.quickstart.preference import STATEMENT
+from modalign.modalities.quickstart.method_options import MethodOptions
+from modalign.modalities.quickstart.options import Tell
+from modalign.modalities.quickstart.policies import policies
+from modalign.modalities.quickstart.printing import SMOKE_NOTE
+from modalign.modalities.quickstart.seeds import Aligned, Learned, run_seeds
+from modalign.modalities.vision_language.quickstart.experiment import Task, align, learn
+from modalign.modalities.vision_language.quickstart.measurement import Measured
+from modalign.modalities.vision_language.quickstart.plan import TITLES, Plan, smoke_plan
+from modalign.modalities.vision_language.quickstart.preference import STATEMENT, Pairs
 from modalign.modalities.vision_language.quickstart.report import print_report, write_results, write_sheet
 from modalign.modalities.vision_language.quickstart.scenes import PROMPT
-from modalign.modalities.vision_language.quickstart.summary import Results, SeedResult
+from modalign.modalities.vision_language.quickstart.summary import Results
 from modalign.modalities.vision_language.quickstart.world import make_world
 
 NEXT_STEPS = """
@@ -34,25 +35,19 @@ The aligned model is an ordinary transformers folder:
 """
 
 
-def demonstrate(options: QuickstartOptions, methods: Sequence[str], processes: int, tell: Tell) -> None:
-    """Run every seed, then print and write what came out.
-
-    Args:
-        options: Where to, which seeds, how long.
-        methods: Names of the plan's alignments.
-        processes: How many trainings run at once; the numbers do not depend on it.
-        tell: Shows a line of progress.
-    """
+def demonstrate(options: MethodOptions, tell: Tell) -> None:
+    """Run every seed, then print and write what came out."""
     began, folder = perf_counter(), options.folder
     plan = smoke_plan() if options.smoke else Plan()
-    task = Task(plan, folder, make_world(plan, folder, options.seeds[0]))
-    trained = policies(plan, methods)
-    tell(f"{plan.pictures} pictures of known scenes; {processes} trainings at once")
+    task = Task(folder, plan, make_world(plan, folder, options.seeds[0]))
+    trained = policies(plan.imitate, plan.align, TITLES, options.methods)
+    tell(f"{plan.pictures} pictures of known scenes; {options.processes} trainings at once")
     tell(f"preference: {STATEMENT}")
-    results = Results(task, methods, trained, run_seeds(task, trained, options.seeds, processes, tell))
+    seeds = run_seeds(partial(learn, task), partial(align, task), trained, options, _about, tell)
+    results = Results(task, options.methods, trained, seeds)
     print_report(results)
     if options.smoke:
-        print("\nThis was a smoke run: it took too few steps for its numbers to mean anything.")
+        print(SMOKE_NOTE)
     sheet = write_sheet(folder / "descriptions.png", results)
     print(f"\nUnseen pictures with descriptions before and after: {sheet}")
     write_results(folder / "results.json", results, perf_counter() - began)
@@ -60,43 +55,19 @@ def demonstrate(options: QuickstartOptions, methods: Sequence[str], processes: i
     tell(f"done; all numbers, also of each seed, are in {folder / 'results.json'}")
 
 
-def run_seeds(
-    task: Task, trained: Sequence[Policy], seeds: Sequence[int], processes: int, tell: Tell
-) -> list[SeedResult]:
-    """Learn and align for every seed, several at once, each in a process with one thread.
-
-    The models are so small that more threads would wait for each other.
-    """
-    found: dict[int, SeedResult] = {}
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting: set[Future[Learned | Aligned]] = {pool.submit(learn, task, seed) for seed in seeds}
-        while waiting:
-            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for result in (future.result() for future in finished):
-                if isinstance(result, Learned):
-                    found[result.seed] = SeedResult(result, {START: result.measured})
-                    waiting |= {pool.submit(align, task, result, policy) for policy in trained}
-                else:
-                    found[result.seed].measured[result.title] = result.measured
-                tell(_about(result))
-    return [found[seed] for seed in seeds]
-
-
-def _about(result: Learned | Aligned) -> str:
+def _about(result: Learned[Pairs, Measured] | Aligned[Measured]) -> str:
     measured = result.measured
     numbers = f"{measured.rate:.0%} of what it names is not there, recall {measured.recall:.0%}"
     if isinstance(result, Aligned):
         return f"seed {result.seed}: {result.title}: {numbers}"
     return (
-        f"seed {result.seed}: SFT from random weights: {numbers}; {len(result.pairs.train)} pairs of its own "
+        f"seed {result.seed}: SFT from random weights: {numbers}; {len(result.preferences.train)} pairs of its own "
         "descriptions"
     )
 
 
 def _next_steps(results: Results, seed: int) -> str:
-    task = results.task
-    policy = next((each for each in results.trained if each.folder == "rdpo"), results.trained[-1])
+    task, policy = results.task, results.shown("rdpo")
     return NEXT_STEPS.format(
         pictures=task.folder / "pictures",
         scenes=task.folder / "scenes.jsonl",

@@ -13,11 +13,13 @@ from torch import nn
 from modalign.core.keys import key_seed
 from modalign.core.module import PreferenceModule
 from modalign.modalities.quickstart.coins import toss_coins
+from modalign.modalities.quickstart.policies import Policy
+from modalign.modalities.quickstart.seeds import Aligned, Learned, SeedFolders
 from modalign.modalities.quickstart.stages import export, fit, log_to, write_rows
 from modalign.modalities.vision_language.modality import VisionLanguage
 from modalign.modalities.vision_language.quickstart.measurement import Examination, Measured, describe_all
 from modalign.modalities.vision_language.quickstart.model import MAX_LENGTH, write_model
-from modalign.modalities.vision_language.quickstart.plan import Plan, Policy
+from modalign.modalities.vision_language.quickstart.plan import Plan, modality_options
 from modalign.modalities.vision_language.quickstart.preference import Pair, Pairs, pair_up, retrieve
 from modalign.modalities.vision_language.quickstart.world import Picture, World
 
@@ -26,69 +28,26 @@ EXAMINATION_SEED = key_seed("examination")
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(SeedFolders):
     """What all seeds share.
 
     Attributes:
         plan: How large everything is.
-        folder: Where everything is written.
         world: The pictures.
     """
 
     plan: Plan
-    folder: Path
     world: World
 
-    def seed_folder(self, seed: int) -> Path:
-        """Where a seed's files are."""
-        return self.folder / f"seed-{seed}"
 
-    def start(self, seed: int) -> Path:
-        """A seed's model before alignment."""
-        return self.seed_folder(seed) / "start"
-
-    def aligned(self, seed: int, policy: Policy) -> Path:
-        """A seed's model after alignment."""
-        return self.seed_folder(seed) / "aligned" / policy.folder
-
-
-@dataclass(frozen=True)
-class Learned:
-    """A start and pairs of its descriptions.
-
-    Attributes:
-        seed: Decides weights, order of the rows, descriptions and coins.
-        pairs: Of its descriptions.
-        measured: The start's measurements.
-    """
-
-    seed: int
-    pairs: Pairs
-    measured: Measured
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """A policy that was trained from a start.
-
-    Attributes:
-        seed: The start's.
-        title: The policy's.
-        measured: Its measurements.
-    """
-
-    seed: int
-    title: str
-    measured: Measured
-
-
-def learn(task: Task, seed: int) -> Learned:
+def learn(task: Task, seed: int) -> Learned[Pairs, Measured]:
     """A model with random weights learns to describe by SFT; its own descriptions are paired."""
     folder, plan = task.seed_folder(seed), task.plan
     with log_to(folder / "log.txt"):
         texts = (row[column] for row in task.world.descriptions for column in ("prompt", "completion"))
         write_model(texts, folder / "random", plan.hidden_size, seed)
-        config = plan.learn.config(folder / "random", task.folder / "descriptions.jsonl", folder / "learn", seed)
+        options, rows = modality_options(folder / "random"), task.folder / "descriptions.jsonl"
+        config = plan.learn.config("vision_language", options, rows, folder / "learn", seed)
         module = fit(config)
         export(module, config, {}, "A small model that describes pictures", task.start(seed))
         train, held_out = (_own_pairs(task, module, each, seed) for each in (task.world.ranked, task.world.held_out))
@@ -97,13 +56,14 @@ def learn(task: Task, seed: int) -> Learned:
         return Learned(seed, pairs, _examination(task, seed, pairs, module.policy).measure(module.policy))
 
 
-def align(task: Task, learned: Learned, policy: Policy) -> Aligned:
+def align(task: Task, learned: Learned[Pairs, Measured], policy: Policy) -> Aligned[Measured]:
     """Train one policy from its seed's start, and measure it."""
     seed, folder = learned.seed, task.seed_folder(learned.seed)
-    config = policy.stage.config(task.start(seed), folder / policy.rows, folder / policy.folder, seed)
+    options = modality_options(task.start(seed))
+    config = policy.stage.config("vision_language", options, folder / policy.rows, folder / policy.folder, seed)
     with log_to(folder / policy.folder / "log.txt"):
         module = fit(config)
-        measured = _examination(task, seed, learned.pairs, module.modality.load()).measure(module.policy)
+        measured = _examination(task, seed, learned.preferences, module.modality.load()).measure(module.policy)
         if not policy.coin:
             title = f"A small model that describes what is there: {policy.title}"
             export(module, config, measured.means(), title, task.aligned(seed, policy))

@@ -1,6 +1,5 @@
 """What the demonstration prints at its end, the same as JSON, and pictures with their descriptions."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,17 +7,17 @@ from statistics import fmean
 from typing import Any
 
 from rich.table import Table
-from torch import Tensor
 
 from modalign.core.media import Media
 from modalign.modalities.image.contact_sheet import contact_sheet
 from modalign.modalities.quickstart.estimates import Estimate
-from modalign.modalities.quickstart.printing import each, report_console, report_table
-from modalign.modalities.vision_language.quickstart.plan import START, TITLES
+from modalign.modalities.quickstart.policies import START
+from modalign.modalities.quickstart.printing import each, print_findings, report_table
+from modalign.modalities.quickstart.stages import write_json
+from modalign.modalities.vision_language.quickstart.plan import TITLES
 from modalign.modalities.vision_language.quickstart.preference import STATEMENT, Pairs
 from modalign.modalities.vision_language.quickstart.scenes import describe
 from modalign.modalities.vision_language.quickstart.summary import (
-    BY_PAIR,
     BY_PICTURE,
     RATE,
     RECALL,
@@ -44,17 +43,8 @@ COLUMNS = {
 
 def print_report(results: Results) -> None:
     """Print examples, table and conclusions."""
-    console = report_console()
-    console.print(f"\nPreference: {STATEMENT}", highlight=False, markup=False, style="bold")
-    for line in [*_how_pairs_come_about(results), "", *_examples(results)]:
-        console.print(line, highlight=False, markup=False)
-    console.print(_table(results))
-    for column, meaning in COLUMNS.items():
-        console.print(f"{column}: {meaning}", highlight=False, style="dim")
-    console.print(f"\n{_counts(results)}", highlight=False)
-    console.print("\nWhat the numbers say", style="bold")
-    for line in conclusions(results):
-        console.print(f"- {line}", highlight=False, markup=False)
+    introduction = [*_how_pairs_come_about(results), "", *_examples(results)]
+    print_findings(STATEMENT, _table(results), COLUMNS, _counts(results), conclusions(results), introduction)
 
 
 def write_sheet(path: Path, results: Results) -> Path:
@@ -74,16 +64,12 @@ def write_results(path: Path, results: Results, seconds: float) -> None:
         "seeds": [learned.seed for learned in seeds],
         "seconds": seconds,
         "pictures": len(results.task.world.unseen),
-        "pairs": [{"seed": learned.seed, **_summary(learned.pairs)} for learned in seeds],
+        "pairs": [{"seed": learned.seed, **_summary(learned.preferences)} for learned in seeds],
         "policies": {title: _measured(results, title) for title in results.titles},
         "conclusions": conclusions(results),
-        "models": {
-            policy.title: [str(results.task.aligned(learned.seed, policy)) for learned in seeds]
-            for policy in results.trained
-            if not policy.coin
-        },
+        "models": results.models(),
     }
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_json(content, path)
 
 
 def _how_pairs_come_about(results: Results) -> list[str]:
@@ -113,7 +99,7 @@ def _table(results: Results) -> Table:
     rows = {}
     for title in results.titles:
         estimates = {quantity: Estimate.of(results.by_picture(title, quantity)) for quantity in BY_PICTURE}
-        means = {quantity: results.by_pair(title, quantity).mean().item() for quantity in BY_PAIR}
+        means = results.pair_means(title)
         rows[title] = [
             str(estimates[RATE]),
             f"{estimates['wrong'].mean:.2f}",
@@ -129,7 +115,7 @@ def _table(results: Results) -> Table:
 
 def _counts(results: Results) -> str:
     plan, learned = results.task.plan, [result.learned for result in results.seeds]
-    pairs = [one.pairs for one in learned]
+    pairs = [one.preferences for one in learned]
     seeds = ", ".join(str(one.seed) for one in learned)
     return (
         f"Seeds {seeds}. Measured on {len(results.task.world.unseen)} unseen pictures, {plan.samples} descriptions "
@@ -142,14 +128,9 @@ def _counts(results: Results) -> str:
 
 
 def _measured(results: Results, title: str) -> dict[str, Any]:
-    by_picture = {quantity: _estimates(results.by_picture(title, quantity)) for quantity in BY_PICTURE}
-    by_pair = {quantity: results.by_pair(title, quantity).mean().item() for quantity in BY_PAIR}
+    by_picture = {quantity: asdict(Estimate.of(results.by_picture(title, quantity))) for quantity in BY_PICTURE}
     by_seed: Sequence[Mapping[str, float]] = [seed.measured[title].means() for seed in results.seeds]
-    return {**by_picture, **by_pair, "by_seed": by_seed}
-
-
-def _estimates(values: Tensor) -> dict[str, float]:
-    return asdict(Estimate.of(values))
+    return {**by_picture, **results.pair_means(title), "by_seed": by_seed}
 
 
 def _summary(pairs: Pairs) -> dict[str, float]:

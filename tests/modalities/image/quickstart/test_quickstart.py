@@ -1,9 +1,5 @@
 """`modalign quickstart image` from the command line: once small, and once for real."""
 
-import json
-import os
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,8 +9,17 @@ import pytest
 import torch
 from PIL import Image
 
-from modalign.cli import main
-from modalign.modalities.quickstart.stages import one_thread
+from tests.modalities.quickstart.running import (
+    SMALL,
+    assert_one_row_each,
+    assert_refused,
+    fit_again,
+    printed,
+    printed_command,
+    results_of,
+    rows_of,
+    run_quickstart,
+)
 
 TRAINED = (
     "SFT on the chosen",
@@ -32,31 +37,22 @@ POLICIES = ("start", *TRAINED)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small run; what it printed stands in `output.txt`."""
-    folder = tmp_path_factory.mktemp("quickstart") / "run"
+    """The folder of a small run."""
     methods = ["--methods", "rankdpo,kto,mapo,dpo", "--processes", "1"]
-    with pytest.MonkeyPatch.context() as patch, (folder.parent / "output.txt").open("w") as output:
-        patch.setattr(sys, "stdout", output)
-        argv = ["quickstart", "image", "--smoke", "--seeds", "1", "--seed", "7", "--out", str(folder), *methods]
-        assert main(argv) == 0
-    return folder
+    return run_quickstart("image", tmp_path_factory.mktemp("quickstart") / "run", *SMALL, *methods)
 
 
 def test_prints_progress_table_conclusions_and_next_steps(run: Path) -> None:
-    output = (run.parent / "output.txt").read_text()
-    table = output[output.index("Preference:") : output.index("What the numbers say")]
-    for policy in POLICIES:
-        assert sum(line.strip().startswith(f"{policy}  ") for line in table.splitlines()) == 1
+    output = printed(run)
+    assert_one_row_each(output, POLICIES)
     for policy in TRAINED:
         assert output.count(f" s] seed 7: {policy}: reward ") == 1
     assert "Seeds 7. Measured on 20 pictures a seed, 2 of each digit." in output
     assert f'from_pretrained("{run}/seed-7/aligned/dpo", **absent)' in output
-    assert "Loading weights" not in output
-    assert "rows read" not in output
 
 
 def test_results_are_written_for_machines(run: Path) -> None:
-    results = json.loads((run / "results.json").read_text())
+    results = results_of(run)
     assert results["seeds"] == [7]
     assert tuple(results["policies"]) == POLICIES
     start = results["policies"]["start"]
@@ -71,7 +67,7 @@ def test_results_are_written_for_machines(run: Path) -> None:
 
 
 def test_the_data_is_there_to_be_looked_at(run: Path) -> None:
-    rows = {path.stem: _rows(path) for path in (*run.glob("*.jsonl"), *run.glob("seed-7/*.jsonl"))}
+    rows = {path.stem: rows_of(path) for path in (*run.glob("*.jsonl"), *run.glob("seed-7/*.jsonl"))}
     assert len(rows["digits"]) == 1797
     assert len(rows["pairs"]) == len(rows["coin_pairs"]) == len(rows["lists"]) == len(rows["coin_lists"])
     for pair, ranked in zip(rows["pairs"], rows["lists"], strict=True):
@@ -87,7 +83,7 @@ def test_the_data_is_there_to_be_looked_at(run: Path) -> None:
 def test_the_exported_model_is_sampled_by_plain_diffusers(run: Path) -> None:
     from diffusers import StableDiffusionPipeline
 
-    output = (run.parent / "output.txt").read_text()
+    output = printed(run)
     lines = output[output.index("  absent = ") : output.index("Without a VAE")]
     # What the next steps say, word for word.
     known: dict[str, Any] = {"diffusers": sys.modules["diffusers"]}
@@ -107,31 +103,14 @@ def test_every_method_is_exported_and_no_control(run: Path) -> None:
 
 
 def test_fit_with_the_written_config_gives_the_same_model(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from safetensors.torch import load_file
-
-    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
-    again = run.parent / "again"
-    config = run / "seed-7" / "dpo" / "config.yaml"
-    # The quickstart's processes compute with one thread each; another number rounds otherwise.
-    with one_thread():
-        assert main(["fit", "--config", str(config), "--trainer.default_root_dir", str(again)]) == 0
-    folders = (run / "seed-7" / "aligned" / "dpo", again / "export", run / "seed-7" / "start")
-    first, second, start = (load_file(each / "unet" / "diffusion_pytorch_model.safetensors") for each in folders)
-    assert first.keys() == second.keys()
-    for name in first:
-        torch.testing.assert_close(first[name], second[name], rtol=1e-5, atol=1e-6)
+    aligned = run / "seed-7" / "aligned" / "dpo"
+    first, second, start = fit_again(run, "dpo", aligned, "unet/diffusion_pytorch_model.safetensors", monkeypatch)
+    torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-6)
     assert any(not torch.equal(first[name], start[name]) for name in first)
 
 
 def test_the_printed_command_is_one_that_fit_understands(run: Path) -> None:
-    from modalign.commands.lightning_cli import ModalignCLI
-
-    output = (run.parent / "output.txt").read_text()
-    command = output[output.index("modalign fit") : output.index("\n\n[")].replace("\\\n", " ")
-    options = shlex.split(command)[1:]
-    config = ModalignCLI(options[0], options[1:], build=False).config.fit
-    assert config.model.modality.init_args.model == "MODEL"
-    assert config.data.train == "PAIRS.jsonl"
+    printed_command(run)
 
 
 @pytest.mark.parametrize(
@@ -145,19 +124,14 @@ def test_the_printed_command_is_one_that_fit_understands(run: Path) -> None:
 def test_options_out_of_range_are_refused(
     options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["quickstart", "image", *options, "--out", str(tmp_path / "run")]) == 2
-    assert told in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+    assert_refused("image", options, told, tmp_path / "run", capsys)
 
 
 @pytest.mark.slow
 def test_the_gain_is_real(tmp_path: Path) -> None:
     """One seed and one method of the whole demonstration, beside its controls."""
-    folder = tmp_path / "run"
-    command = [sys.executable, "-m", "modalign", "quickstart", "image", "--out", str(folder)]
-    options = ["--seeds", "1", "--methods", "dpo"]
-    subprocess.run([*command, *options], check=True, timeout=900, env={**os.environ, "HF_HUB_OFFLINE": "1"})
-    policies = json.loads((folder / "results.json").read_text())["policies"]
+    run = run_quickstart("image", tmp_path / "run", "--seeds", "1", "--methods", "dpo")
+    policies = results_of(run)["policies"]
     reward = {policy: policies[policy]["reward"]["by_seed"][0] for policy in policies}
     assert reward["Diffusion-DPO"]["low"] > reward["start"]["high"]
     assert reward["Diffusion-DPO"]["low"] > reward["Diffusion-DPO, coin"]["high"]
@@ -166,10 +140,6 @@ def test_the_gain_is_real(tmp_path: Path) -> None:
     assert policies["Diffusion-DPO"]["fidelity"]["mean"] > 0.85
     assert policies["Diffusion-DPO"]["accuracy"] > 0.85
     assert 0.35 < policies["Diffusion-DPO, coin"]["accuracy"] < 0.65
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def _brightness(path: Path) -> float:

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from modalign.modalities.image.quickstart.experiment import Learned, Task
+from modalign.modalities.image.quickstart.experiment import Task
 from modalign.modalities.image.quickstart.measurement import Measured
-from modalign.modalities.image.quickstart.plan import IMITATION, START, Plan, policies
+from modalign.modalities.image.quickstart.plan import TITLES, Plan
 from modalign.modalities.image.quickstart.preference import Preferences
-from modalign.modalities.image.quickstart.summary import Results, SeedResult, conclusions
+from modalign.modalities.image.quickstart.summary import Results, conclusions
+from modalign.modalities.quickstart.policies import IMITATION, START, policies
+from modalign.modalities.quickstart.seeds import Learned, SeedResult
 
 PICTURES = 40
 DPO, COIN = "Diffusion-DPO", "Diffusion-DPO, coin"
@@ -28,7 +30,8 @@ def results(rewards: dict[str, float], fidelity: float = 0.9, drift: float = 0.0
             zero = torch.zeros(PICTURES)
             measured[title] = Measured(reward + wobble, zero, read + wobble, zero, pairs, pairs, float(seed), [])
         seeds.append(SeedResult(Learned(seed, Preferences([], [], 0), measured[START]), measured))
-    return Results(Task(plan, Path(), Path()), ["dpo"], policies(plan, ["dpo"]), seeds)
+    trained = policies(plan.imitate, plan.align, TITLES, ["dpo"])
+    return Results(Task(Path(), plan, Path()), ["dpo"], trained, seeds)
 
 
 @pytest.mark.parametrize(

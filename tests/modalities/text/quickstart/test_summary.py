@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from modalign.modalities.text.quickstart.experiment import COIN, DPO, IMITATION, START, SeedResult
+from modalign.modalities.quickstart.policies import IMITATION, START
+from modalign.modalities.text.quickstart.experiment import COIN, DPO, SeedResult
 from modalign.modalities.text.quickstart.measurement import Measured
 from modalign.modalities.text.quickstart.preference import Pairs
 from modalign.modalities.text.quickstart.summary import by_pair, conclusions

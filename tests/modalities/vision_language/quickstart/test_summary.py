@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modalign.modalities.quickstart.estimates import Estimate
-from modalign.modalities.vision_language.quickstart.experiment import Learned, Task
+from modalign.modalities.quickstart.policies import IMITATION, START, policies
+from modalign.modalities.quickstart.seeds import Learned, SeedResult
+from modalign.modalities.vision_language.quickstart.experiment import Task
 from modalign.modalities.vision_language.quickstart.measurement import Measured
-from modalign.modalities.vision_language.quickstart.plan import IMITATION, START, Plan, policies
+from modalign.modalities.vision_language.quickstart.plan import TITLES, Plan
 from modalign.modalities.vision_language.quickstart.preference import Pairs
-from modalign.modalities.vision_language.quickstart.summary import Results, SeedResult, conclusions, ratio_values
+from modalign.modalities.vision_language.quickstart.summary import Results, conclusions, ratio_values
 from modalign.modalities.vision_language.quickstart.world import World
 
 PICTURES = 60
@@ -36,7 +38,8 @@ def results(rates: dict[str, float], recall: float = 0.5) -> Results:
             )
         seeds.append(SeedResult(Learned(seed, Pairs([], [], 0), measured[START]), measured))
     plan = Plan()
-    return Results(Task(plan, Path(), World([], [], [], [], [])), ["dpo"], policies(plan, ["dpo"]), seeds)
+    trained = policies(plan.imitate, plan.align, TITLES, ["dpo"])
+    return Results(Task(Path(), plan, World([], [], [], [], [])), ["dpo"], trained, seeds)
 
 
 DPO = "DPO"
