@@ -9,17 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.modalities.quickstart.running import (
-    SMALL,
-    assert_one_row_each,
-    assert_refused,
-    fit_again,
-    printed,
-    printed_command,
-    results_of,
-    rows_of,
-    run_quickstart,
-)
+from tests.modalities.quickstart import running
 
 TRAINED = (
     "SFT on the chosen",
@@ -39,12 +29,12 @@ POLICIES = ("start", *TRAINED)
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small run."""
     methods = ["--methods", "rankdpo,kto,mapo,dpo", "--processes", "1"]
-    return run_quickstart("image", tmp_path_factory.mktemp("quickstart") / "run", *SMALL, *methods)
+    return running.run_quickstart("image", tmp_path_factory.mktemp("quickstart") / "run", *running.SMALL, *methods)
 
 
 def test_prints_progress_table_conclusions_and_next_steps(run: Path) -> None:
-    output = printed(run)
-    assert_one_row_each(output, POLICIES)
+    output = running.printed(run)
+    running.assert_one_row_each(output, POLICIES)
     for policy in TRAINED:
         assert output.count(f" s] seed 7: {policy}: reward ") == 1
     assert "Seeds 7. Measured on 20 pictures a seed, 2 of each digit." in output
@@ -52,7 +42,7 @@ def test_prints_progress_table_conclusions_and_next_steps(run: Path) -> None:
 
 
 def test_results_are_written_for_machines(run: Path) -> None:
-    results = results_of(run)
+    results = running.results_of(run)
     assert results["seeds"] == [7]
     assert tuple(results["policies"]) == POLICIES
     start = results["policies"]["start"]
@@ -67,7 +57,7 @@ def test_results_are_written_for_machines(run: Path) -> None:
 
 
 def test_the_data_is_there_to_be_looked_at(run: Path) -> None:
-    rows = {path.stem: rows_of(path) for path in (*run.glob("*.jsonl"), *run.glob("seed-7/*.jsonl"))}
+    rows = {path.stem: running.rows_of(path) for path in (*run.glob("*.jsonl"), *run.glob("seed-7/*.jsonl"))}
     assert len(rows["digits"]) == 1797
     assert len(rows["pairs"]) == len(rows["coin_pairs"]) == len(rows["lists"]) == len(rows["coin_lists"])
     for pair, ranked in zip(rows["pairs"], rows["lists"], strict=True):
@@ -83,7 +73,7 @@ def test_the_data_is_there_to_be_looked_at(run: Path) -> None:
 def test_the_exported_model_is_sampled_by_plain_diffusers(run: Path) -> None:
     from diffusers import StableDiffusionPipeline
 
-    output = printed(run)
+    output = running.printed(run)
     lines = output[output.index("  absent = ") : output.index("Without a VAE")]
     # What the next steps say, word for word.
     known: dict[str, Any] = {"diffusers": sys.modules["diffusers"]}
@@ -104,13 +94,15 @@ def test_every_method_is_exported_and_no_control(run: Path) -> None:
 
 def test_fit_with_the_written_config_gives_the_same_model(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     aligned = run / "seed-7" / "aligned" / "dpo"
-    first, second, start = fit_again(run, "dpo", aligned, "unet/diffusion_pytorch_model.safetensors", monkeypatch)
+    first, second, start = running.fit_again(
+        run, "dpo", aligned, "unet/diffusion_pytorch_model.safetensors", monkeypatch
+    )
     torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-6)
     assert any(not torch.equal(first[name], start[name]) for name in first)
 
 
 def test_the_printed_command_is_one_that_fit_understands(run: Path) -> None:
-    printed_command(run)
+    running.printed_command(run)
 
 
 @pytest.mark.parametrize(
@@ -124,14 +116,14 @@ def test_the_printed_command_is_one_that_fit_understands(run: Path) -> None:
 def test_options_out_of_range_are_refused(
     options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert_refused("image", options, told, tmp_path / "run", capsys)
+    running.assert_refused("image", options, told, tmp_path / "run", capsys)
 
 
 @pytest.mark.slow
 def test_the_gain_is_real(tmp_path: Path) -> None:
     """One seed and one method of the whole demonstration, beside its controls."""
-    run = run_quickstart("image", tmp_path / "run", "--seeds", "1", "--methods", "dpo")
-    policies = results_of(run)["policies"]
+    run = running.run_quickstart("image", tmp_path / "run", "--seeds", "1", "--methods", "dpo")
+    policies = running.results_of(run)["policies"]
     reward = {policy: policies[policy]["reward"]["by_seed"][0] for policy in policies}
     assert reward["Diffusion-DPO"]["low"] > reward["start"]["high"]
     assert reward["Diffusion-DPO"]["low"] > reward["Diffusion-DPO, coin"]["high"]

@@ -5,17 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.modalities.quickstart.running import (
-    SMALL,
-    assert_one_row_each,
-    assert_refused,
-    fit_again,
-    printed,
-    printed_command,
-    results_of,
-    rows_of,
-    run_quickstart,
-)
+from tests.modalities.quickstart import running
 
 POLICIES = ("start", "SFT on the chosen", "DPO, coin labels", "DPO")
 
@@ -23,12 +13,12 @@ POLICIES = ("start", "SFT on the chosen", "DPO, coin labels", "DPO")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small run."""
-    return run_quickstart("text", tmp_path_factory.mktemp("quickstart") / "run", *SMALL)
+    return running.run_quickstart("text", tmp_path_factory.mktemp("quickstart") / "run", *running.SMALL)
 
 
 def test_prints_progress_table_samples_and_next_steps(run: Path) -> None:
-    output = printed(run)
-    assert_one_row_each(output, POLICIES)
+    output = running.printed(run)
+    running.assert_one_row_each(output, POLICIES)
     for policy in POLICIES:
         assert output.count(f"\n  {policy:<18} ") == 3 + 1
     assert output.count("Unseen prompt: ") == 3
@@ -37,7 +27,7 @@ def test_prints_progress_table_samples_and_next_steps(run: Path) -> None:
 
 
 def test_results_are_written_for_machines(run: Path) -> None:
-    results = results_of(run)
+    results = running.results_of(run)
     assert results["seeds"] == [7]
     assert tuple(results["policies"]) == POLICIES
     start = results["policies"]["start"]
@@ -52,7 +42,7 @@ def test_results_are_written_for_machines(run: Path) -> None:
 
 
 def test_the_data_is_there_to_be_looked_at(run: Path) -> None:
-    rows = {path.stem: rows_of(path) for path in (*run.glob("*.jsonl"), *run.glob("seed-7/*.jsonl"))}
+    rows = {path.stem: running.rows_of(path) for path in (*run.glob("*.jsonl"), *run.glob("seed-7/*.jsonl"))}
     assert set(rows["demonstrations"][0]) == {"prompt", "completion"}
     assert {row["prompt"] for row in rows["held_out_pairs"]} <= {row["prompt"] for row in rows["unseen_prompts"]}
     assert {row["prompt"] for row in rows["pairs"]} <= {row["prompt"] for row in rows["demonstrations"]}
@@ -75,23 +65,23 @@ def test_the_exported_model_is_an_ordinary_folder(run: Path) -> None:
 
 def test_fit_with_the_written_config_gives_the_same_model(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     aligned = run / "seed-7" / "aligned"
-    first, second, start = fit_again(run, "dpo", aligned, "model.safetensors", monkeypatch)
+    first, second, start = running.fit_again(run, "dpo", aligned, "model.safetensors", monkeypatch)
     torch.testing.assert_close(first, second, rtol=0, atol=0)
     assert any(not torch.equal(first[name], start[name]) for name in first)
 
 
 def test_the_printed_command_is_one_that_fit_understands(run: Path) -> None:
-    assert printed_command(run).model.objective.init_args.beta == 0.1
+    assert running.printed_command(run).model.objective.init_args.beta == 0.1
 
 
 @pytest.mark.parametrize("options", [["--seeds", "0"], ["--seed", "-1"]])
 def test_options_out_of_range_are_refused(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert_refused("text", options, "--seeds is", tmp_path / "run", capsys)
+    running.assert_refused("text", options, "--seeds is", tmp_path / "run", capsys)
 
 
 @pytest.mark.slow
 def test_the_gain_is_real_on_every_seed(tmp_path: Path) -> None:
-    policies = results_of(run_quickstart("text", tmp_path / "run"))["policies"]
+    policies = running.results_of(running.run_quickstart("text", tmp_path / "run"))["policies"]
     for seed in range(3):
         reward = {policy: policies[policy]["reward"]["by_seed"][seed] for policy in POLICIES}
         assert reward["DPO"]["low"] > reward["start"]["high"]

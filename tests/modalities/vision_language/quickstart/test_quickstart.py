@@ -8,17 +8,7 @@ import torch
 
 from modalign.modalities.vision_language.quickstart.judging import judge
 from modalign.modalities.vision_language.quickstart.scenes import Thing
-from tests.modalities.quickstart.running import (
-    SMALL,
-    assert_one_row_each,
-    assert_refused,
-    fit_again,
-    printed,
-    printed_command,
-    results_of,
-    rows_of,
-    run_quickstart,
-)
+from tests.modalities.quickstart import running
 
 TRAINED = ("SFT on the chosen", "DPO, coin", "DPO", "rDPO, coin", "rDPO", "mDPO, coin", "mDPO")
 POLICIES = ("start", *TRAINED)
@@ -27,12 +17,14 @@ POLICIES = ("start", *TRAINED)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small run."""
-    return run_quickstart("vision-language", tmp_path_factory.mktemp("quickstart") / "run", *SMALL, "--processes", "1")
+    return running.run_quickstart(
+        "vision-language", tmp_path_factory.mktemp("quickstart") / "run", *running.SMALL, "--processes", "1"
+    )
 
 
 def test_prints_progress_examples_table_conclusions_and_next_steps(run: Path) -> None:
-    output = printed(run)
-    assert_one_row_each(output, POLICIES, above="hallucinated")
+    output = running.printed(run)
+    running.assert_one_row_each(output, POLICIES, above="hallucinated")
     for policy in TRAINED:
         assert output.count(f" s] seed 7: {policy}: ") == 1
     assert output.count("In the picture: ") == 2
@@ -43,7 +35,7 @@ def test_prints_progress_examples_table_conclusions_and_next_steps(run: Path) ->
 
 
 def test_results_are_written_for_machines(run: Path) -> None:
-    results = results_of(run)
+    results = running.results_of(run)
     assert results["seeds"] == [7]
     assert tuple(results["policies"]) == POLICIES
     start = results["policies"]["start"]
@@ -60,10 +52,10 @@ def test_results_are_written_for_machines(run: Path) -> None:
 
 
 def test_the_data_is_there_to_be_looked_at(run: Path) -> None:
-    scenes = {row["image"]: row for row in rows_of(run / "scenes.jsonl")}
+    scenes = {row["image"]: row for row in running.rows_of(run / "scenes.jsonl")}
     uses = [row["for"] for row in scenes.values()]
     assert {use: uses.count(use) for use in uses} == {"described": 128, "ranked": 12, "held_out": 8, "unseen": 4}
-    pairs, coins = (rows_of(run / "seed-7" / f"{name}.jsonl") for name in ("pairs", "coin_pairs"))
+    pairs, coins = (running.rows_of(run / "seed-7" / f"{name}.jsonl") for name in ("pairs", "coin_pairs"))
     for pair, coin in zip(pairs, coins, strict=True):
         assert {pair["chosen"], pair["rejected"]} == {coin["chosen"], coin["rejected"]}
         own, neighbour = (scenes[pair[column].removeprefix("../")] for column in ("image", "retrieved_image"))
@@ -78,7 +70,7 @@ def test_the_data_is_there_to_be_looked_at(run: Path) -> None:
 def test_the_exported_model_describes_by_plain_transformers(run: Path) -> None:
     import transformers
 
-    output = printed(run)
+    output = running.printed(run)
     lines = output[output.index("  model = ") : output.index("rDPO on your own pairs")]
     # What the next steps say, word for word.
     known: dict[str, Any] = {"transformers": transformers}
@@ -97,7 +89,7 @@ def test_every_method_is_exported_and_no_control(run: Path) -> None:
 
 def test_fit_with_the_written_config_gives_the_same_model(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     aligned = run / "seed-7" / "aligned" / "mdpo"
-    first, second, start = fit_again(run, "mdpo", aligned, "model.safetensors", monkeypatch)
+    first, second, start = running.fit_again(run, "mdpo", aligned, "model.safetensors", monkeypatch)
     torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-6)
     moved = {name for name in first if not torch.equal(first[name], start[name])}
     # The tower and its projector stay as they are; the language model learns.
@@ -106,7 +98,7 @@ def test_fit_with_the_written_config_gives_the_same_model(run: Path, monkeypatch
 
 
 def test_the_printed_command_is_one_that_fit_understands(run: Path) -> None:
-    assert printed_command(run).model.objective.init_args.beta == 0.1
+    assert running.printed_command(run).model.objective.init_args.beta == 0.1
 
 
 @pytest.mark.parametrize(
@@ -121,14 +113,14 @@ def test_the_printed_command_is_one_that_fit_understands(run: Path) -> None:
 def test_options_out_of_range_are_refused(
     name: str, options: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert_refused(name, options, told, tmp_path / "run", capsys)
+    running.assert_refused(name, options, told, tmp_path / "run", capsys)
 
 
 @pytest.mark.slow
 def test_hallucinations_become_fewer(tmp_path: Path) -> None:
     """One seed and one method of the whole demonstration, beside its controls."""
-    run = run_quickstart("vision-language", tmp_path / "run", "--seeds", "1", "--methods", "rdpo")
-    policies = results_of(run)["policies"]
+    run = running.run_quickstart("vision-language", tmp_path / "run", "--seeds", "1", "--methods", "rdpo")
+    policies = running.results_of(run)["policies"]
     rates = {policy: policies[policy]["rate"]["mean"] for policy in policies}
     recalls = {policy: policies[policy]["recall"]["mean"] for policy in policies}
     assert 0.2 < rates["start"] < 0.65
