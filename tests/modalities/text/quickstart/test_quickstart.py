@@ -80,12 +80,13 @@ def test_options_out_of_range_are_refused(options: list[str], tmp_path: Path, ca
 
 
 @pytest.mark.slow
-def test_the_gain_is_real_on_every_seed(tmp_path: Path) -> None:
-    policies = running.results_of(running.run_quickstart("text", tmp_path / "run"))["policies"]
-    for seed in range(3):
-        reward = {policy: policies[policy]["reward"]["by_seed"][seed] for policy in POLICIES}
-        assert reward["DPO"]["low"] > reward["start"]["high"]
-        assert reward["DPO"]["low"] > reward["DPO, coin labels"]["high"]
+def test_the_gain_is_real(tmp_path: Path) -> None:
+    """One seed of the whole demonstration, beside its controls."""
+    run = running.run_quickstart("text", tmp_path / "run", "--seeds", "1")
+    policies = running.results_of(run)["policies"]
+    reward = {policy: policies[policy]["reward"]["by_seed"][0] for policy in POLICIES}
+    assert reward["DPO"]["low"] > reward["start"]["high"]
+    assert reward["DPO"]["low"] > reward["DPO, coin labels"]["high"]
     assert policies["start"]["correct"]["mean"] > 0.85
     assert policies["DPO"]["correct"]["mean"] > 0.8
     assert policies["DPO"]["wins"]["low"] > 0.7
