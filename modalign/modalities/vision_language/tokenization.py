@@ -29,6 +29,7 @@ class VisionPrompt(Prompt):
         images: The pictures that the processor was given.
         processed_text: The text that it was given.
         special: Whether it was to add special tokens.
+        plain_ids: The tokens of `text` as it stands.
         image_tokens: How many of the tokens there are because of the images.
         token_wise: See `VisionCell`.
         vision: See `VisionCell`.
@@ -38,6 +39,7 @@ class VisionPrompt(Prompt):
     images: Sequence[Image] = ()
     processed_text: str = ""
     special: bool = False
+    plain_ids: Sequence[int] = ()
     image_tokens: int = 0
     token_wise: Mapping[str, Tensor] = field(default_factory=dict)
     vision: Mapping[str, Tensor] = field(default_factory=dict)
@@ -97,8 +99,8 @@ class VisionTokenizer(BoundaryTokenizer):
 
     def _completion_ids(self, prompt: Prompt, whole: str, column: str) -> list[int]:
         """As for text, but the prompt's tokens before the images are laid out decide what the response follows."""
-        before = self._ids(prompt.text, column)
-        ids = self._ids(whole, column)
+        assert isinstance(prompt, VisionPrompt)
+        before, ids = list(prompt.plain_ids), self._ids(whole, column)
         # A processor may write more after the prompt (PaliGemma a line break), which the response then follows.
         joined = ids[: len(before)] == before and before[-1:] == prompt.ids[-1:]
         return ids[len(before) :] if joined else self._ids(whole[len(prompt.text) :], column)
@@ -109,6 +111,7 @@ class VisionTokenizer(BoundaryTokenizer):
         if not ids:
             raise RowError("the chat template writes nothing for the prompt", "Check the messages.", "prompt")
         token_wise, vision = by_kind(encoded, len(ids))
+        plain = self._ids(text, "prompt")
         return VisionPrompt(
             ids,
             messages,
@@ -116,17 +119,18 @@ class VisionTokenizer(BoundaryTokenizer):
             images,
             processed_text,
             special,
-            self._image_tokens(ids, text, len(images)),
+            plain,
+            self._image_tokens(ids, plain, len(images)),
             token_wise,
             vision,
             key,
         )
 
-    def _image_tokens(self, ids: list[int], text: str, images: int) -> int:
+    def _image_tokens(self, ids: list[int], plain: list[int], images: int) -> int:
         """How many more tokens there are than the prompt would have without its placeholders."""
         if not images:
             return 0
-        plain, bos = self._ids(text, "prompt"), self.tokenizer.bos_token_id
+        bos = self.tokenizer.bos_token_id
         return len(ids) - ids.count(bos) - (len(plain) - plain.count(bos)) + images
 
     def _call(self, text: str, images: list[Image]) -> tuple[Mapping[str, Any], str, bool]:

@@ -56,9 +56,9 @@ class Plan:
     learn: Stage = LEARN
     imitate: Stage = IMITATE
     align: Mapping[str, Stage] = field(default_factory=_alignments)
-    ranked: int = 600
+    ranked: int = 480
     held_out: int = 80
-    unseen: int = 150
+    unseen: int = 120
     draws: int = 4
     samples: int = 2
     description_tokens: int = 36
