@@ -74,13 +74,16 @@ def write_results(path: Path, results: Results, seconds: float) -> None:
 
 def _how_pairs_come_about(results: Results) -> list[str]:
     plan = results.task.plan
+    others = {
+        "rdpo": "rDPO's other image is of another scene: the nearest neighbour by the start's own vision tower.",
+        "mdpo": "mDPO's other image is a small crop of the picture.",
+    }
     return [
         f"The start learned from {plan.described} pictures whose descriptions invent a habitual companion "
         f"({plan.carelessness.invents:.0%}) or leave something out ({plan.carelessness.omits:.0%}).",
         f"It then described other pictures {plan.draws} times each; the known scene says which description is chosen "
         "(fewest mistakes) and which rejected (most).",
-        "rDPO's other image is the neighbour that the start's own vision tower finds nearest, of another scene; mDPO's "
-        "is a small crop.",
+        *(told for method, told in others.items() if method in results.methods),
     ]
 
 

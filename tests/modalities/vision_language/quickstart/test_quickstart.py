@@ -17,9 +17,8 @@ POLICIES = ("start", *TRAINED)
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small run."""
-    return running.run_quickstart(
-        "vision-language", tmp_path_factory.mktemp("quickstart") / "run", *running.SMALL, "--processes", "1"
-    )
+    options = [*running.SMALL, "--methods", "dpo,rdpo,mdpo", "--processes", "1"]
+    return running.run_quickstart("vision-language", tmp_path_factory.mktemp("quickstart") / "run", *options)
 
 
 def test_prints_progress_examples_table_conclusions_and_next_steps(run: Path) -> None:
