@@ -80,6 +80,12 @@ def modalign_register_image_variants(register: Register) -> None:
 
 
 @hookspec
+def modalign_register_audio_variants(register: Register) -> None:
+    """Add other sounds to judge a response under: subclasses of
+    `modalign.modalities.audio.variants.base.AudioVariant`."""
+
+
+@hookspec
 def modalign_register_tasks(register: Register) -> None:
     """Add evaluation tasks for `modalign eval`: subclasses of `modalign.core.task.Task`."""
 

@@ -41,6 +41,9 @@ KINDS = {
             "modalign_register_image_variants",
             "modalign.modalities.vision_language.variants.base:ImageVariant",
         ),
+        Kind(
+            "audio_variant", "modalign_register_audio_variants", "modalign.modalities.audio.variants.base:AudioVariant"
+        ),
         Kind("task", "modalign_register_tasks", "modalign.core.task:Task"),
         Kind("command", "modalign_register_commands"),
     )

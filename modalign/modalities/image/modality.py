@@ -18,7 +18,7 @@ from modalign.modalities.diffusion.timesteps import Timesteps
 from modalign.modalities.diffusion.weighting import Weighting
 from modalign.modalities.image.contact_sheet import contact_sheet
 from modalign.modalities.image.decoding import DECODING_VERSION, decode_image, picture_key
-from modalign.modalities.image.export import export_lora, export_pipeline
+from modalign.modalities.diffusion.export import export_lora, export_pipeline
 from modalign.modalities.image.families.base import Geometry, ImageFamily
 from modalign.modalities.image.framing import Framing
 from modalign.modalities.image.sampling import sample_images, sampling_options

@@ -4,7 +4,6 @@ Each picture's noise is a function of (seed, prompt, draw) alone, so it does not
 up to float rounding, since a batch of another size may be computed in another order.
 """
 
-import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -15,6 +14,7 @@ from torch import nn
 
 from modalign.core.errors import UserError, did_you_mean
 from modalign.core.keys import generator
+from modalign.modalities.diffusion.sampling import pipeline_around
 from modalign.modalities.image.families.base import Geometry, ImageFamily
 from modalign.modalities.modes import eval_mode, unwrapped, weights_dtype
 
@@ -107,7 +107,7 @@ def sample_images(
     height, width = options.height or side, options.width or side
     geometry.check_sampled("Sampling: height", height)
     geometry.check_sampled("Sampling: width", width)
-    pipeline = pipeline_around(family, unwrapped(denoiser))
+    pipeline = pipeline_around(family, unwrapped(denoiser), without=("text_encoder", "tokenizer"))
     arguments = _arguments(family, pipeline, height, width, options)
     jobs = [(prompt, draw) for prompt in prompts for draw in range(n)]
     pictures: list[Any] = []
@@ -123,19 +123,6 @@ def sample_images(
             pixels = family.decode(family.unpacked(latents, height, width))
             pictures += pipeline.image_processor.postprocess(pixels.float(), output_type="pil")
     return [pictures[start : start + n] for start in range(0, len(jobs), n)]
-
-
-def pipeline_around(family: ImageFamily, denoiser: Any) -> Any:
-    """The family's pipeline with a denoiser in it, without its text encoders and with a scheduler of its own."""
-    bare = family.pipeline
-    absent = [name for name in bare.components if name.startswith(("text_encoder", "tokenizer"))]
-    given = inspect.signature(type(bare).__init__).parameters
-    parts = {**bare.components, **dict.fromkeys(absent), family.denoiser_part: denoiser}
-    parts["scheduler"] = copy.deepcopy(bare.scheduler)
-    settings = {name: value for name, value in bare.config.items() if name in given and name not in parts}
-    pipeline = type(bare)(**parts, **settings)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 def _check(family: ImageFamily, geometry: Geometry, prompts: Sequence[str], n: int, options: SamplingOptions) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from modalign.cli import main
 from modalign.core.errors import UserError
-from modalign.modalities.image.export import export_lora, export_pipeline
+from modalign.modalities.diffusion.export import export_lora, export_pipeline
 from modalign.modalities.image.families.stable_diffusion import StableDiffusion
 from modalign.modalities.image.modality import Image
 from tests.modalities.image.tiny import picture
