@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -16,6 +16,8 @@ from modalign.modalities.diffusion.fingerprint import text_part_names
 from modalign.modalities.explained import explained
 
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
+
+KindT = TypeVar("KindT", bound=DiffusionFamily)
 
 INDEX = "model_index.json"
 LIBRARIES = ("diffusers", "transformers")
@@ -148,6 +150,24 @@ def family_class(source: PipelineSource, family: str | None = None) -> type[Diff
         + "".join(f" Set aside: {problem}." for problem in problems),
         "If it is built like one of them, name it in modality.family; else write a family in a plugin.",
     )
+
+
+def family_of_kind(source: PipelineSource, family: str | None, kind: type[KindT], media: str) -> type[KindT]:
+    """The family of a pipeline, where it is one of a modality's own.
+
+    Args:
+        source: Of the pipeline.
+        family: The registered family that is named; None for the one that serves the pipeline's class.
+        kind: What the modality's families have in common.
+        media: What they make, for the message.
+
+    Raises:
+        UserError: The family makes something else, or there is none.
+    """
+    found = family_class(source, family)
+    if not issubclass(found, kind):
+        raise UserError(f"{source.model!r} is of the family {found.__name__}, which makes no {media}.")
+    return found
 
 
 def load_family(source: PipelineSource, family: str | None = None, guidance: float | None = None) -> DiffusionFamily:

@@ -1,8 +1,10 @@
 """What all modalities of diffusion models share: loading a denoiser, and its likelihood of latents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -15,6 +17,7 @@ from modalign.core.objectives.base import Needs, Objective
 from modalign.modalities.diffusion.cells import PLAIN, RowChoices, drawn_cells
 from modalign.modalities.diffusion.draws import RowDraws, drawn_epoch
 from modalign.modalities.diffusion.encoded_modality import EncodedModality
+from modalign.modalities.diffusion.export import check_export_options, export_policy, reads_lora_files
 from modalign.modalities.diffusion.fingerprint import parts_hash, plain_config, text_part_names
 from modalign.modalities.diffusion.frozen_outputs import RECORD_VERSION, CacheOptions
 from modalign.modalities.diffusion.likelihood import LIKELIHOOD_VERSION, CleanCells, ErrorSettings, denoising_logps
@@ -82,6 +85,24 @@ class DiffusionModality(LoraModality, EncodedModality):
             raise ConfigError(f"modality.draw_cycle is {draw_cycle}.", "Give a number of epochs, at least 1.")
         if not 0 <= caption_dropout < 1:
             raise ConfigError(f"modality.caption_dropout is {caption_dropout}.", "Give a share from 0 to below 1.")
+
+    def check_crop(self, crop: str, known: Sequence[str]) -> None:
+        """Refuse a way of cropping that there is not, or that keeps no latents.
+
+        Args:
+            crop: The option's value; `random` draws a place anew in each epoch.
+            known: All ways.
+
+        Raises:
+            ConfigError: Naming the option.
+        """
+        if crop not in known:
+            raise ConfigError(f"modality.crop is {crop!r}.", did_you_mean(str(crop), known))
+        if crop == "random" and self.cache_mode == "disk":
+            raise ConfigError(
+                "modality.crop is random, and modality.cache is disk: each epoch has latents of its own.",
+                f"Set modality.cache: off, or modality.crop: {known[0]}.",
+            )
 
     @property
     def settings(self) -> ErrorSettings:
@@ -183,3 +204,45 @@ class DiffusionModality(LoraModality, EncodedModality):
         draws = RowDraws.of(batch, self.draw_cycle)
         logps = denoising_logps(self.family, model, cells, draws, self.settings, free)
         return Likelihood(batch.scatter(logps), batch.sizes)
+
+    @contextmanager
+    def whole_pipeline(self, model: nn.Module) -> Iterator[None]:
+        """A context in which all frozen parts are on a policy's device, in their own precision; they go back then."""
+        device, parts = next(model.parameters()).device, (*self.family.media_parts, *self.family.text_parts)
+        with self.family.placed(parts, device), self._frozen_parts(parts, device):
+            yield
+
+    def export(
+        self,
+        model: nn.Module,
+        folder: Path,
+        card: str,
+        *,
+        merge: bool = True,
+        overwrite: bool = False,
+        **options: Any,
+    ) -> None:
+        """Write a diffusers pipeline folder (or, unmerged, an adapter) with a model card; whole or not at all.
+
+        Args:
+            model: The policy; it is not changed.
+            folder: Must not exist, unless `overwrite`.
+            card: The text of README.md.
+            merge: Whether an adapter is merged into a full pipeline, rather than written alone.
+            overwrite: Whether an existing folder is replaced.
+            **options: Refused: there are no others.
+
+        Raises:
+            UserError: The folder exists or cannot be written, or the adapter can only be written otherwise.
+        """
+        self.check_export({"merge": merge, **options})
+        family = family_class(self.source, self.family_name)
+        export_policy(model, self.source, family, folder, card, merge, overwrite)
+
+    def check_export(self, options: Mapping[str, Any]) -> None:
+        """See `Modality.check_export`."""
+        check_export_options(options, self.lora, self.source, self.media_name)
+
+    def library(self, options: Mapping[str, Any]) -> str:
+        """See `Modality.library`: peft loads an adapter of a pipeline that reads no LoRA files."""
+        return "diffusers" if options.get("merge", True) or reads_lora_files(self.source) else "peft"

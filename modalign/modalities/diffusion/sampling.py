@@ -1,11 +1,113 @@
-"""The diffusers pipeline that a policy belongs to, put together around the policy's own weights."""
+"""What sampling by diffusers pipelines shares: a policy in its pipeline, options, and noise that the batch does not
+decide.
+
+Each sample's noise is a function of (seed, prompt, draw) alone, so it does not depend on what else is sampled; samples
+are equal up to float rounding, since a batch of another size may be computed in another order.
+"""
 
 import copy
 import inspect
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
 
+import torch
+from torch import nn
+
+from modalign.core.errors import UserError, did_you_mean
+from modalign.core.keys import generator
 from modalign.modalities.diffusion.family import DiffusionFamily
+from modalign.modalities.modes import eval_mode
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How samples are drawn.
+
+    Args:
+        steps: Denoising steps; None for the pipeline's own.
+        guidance_scale: How far to follow the prompt (Ho and Salimans 2022, arXiv 2207.12598); 1 is without guidance,
+            None the pipeline's own.
+        negative_prompt: What to keep away from.
+        batch_size: How many samples are made at once.
+
+    Raises:
+        UserError: A value is out of its range.
+    """
+
+    counts: ClassVar[tuple[str, ...]] = ("steps", "batch_size")
+
+    steps: int | None = None
+    guidance_scale: float | None = None
+    negative_prompt: str = ""
+    batch_size: int = 4
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """The options by name.
+
+        Raises:
+            UserError: There is no such option, or one is out of its range.
+        """
+        known = [option.name for option in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise UserError(f"Sampling has no option {name!r}.", did_you_mean(name, known).capitalize())
+        return cls(**options)
+
+    def __post_init__(self) -> None:
+        for name in self.counts:
+            value = getattr(self, name)
+            if value is None and name != "batch_size":
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise UserError(f"Sampling: {name} is {value!r}.", "Give a whole number, at least 1.")
+        if self.guidance_scale is not None and not (is_number(self.guidance_scale) and self.guidance_scale >= 0):
+            raise UserError(f"Sampling: guidance_scale is {self.guidance_scale!r}.", "Give a number, at least 0.")
+        if not isinstance(self.negative_prompt, str):
+            raise UserError(f"Sampling: negative_prompt is {self.negative_prompt!r}.", "Give a text.")
+
+
+def is_number(value: Any) -> bool:
+    """Whether an option's value is a number; a yes or no is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def sampled(
+    denoiser: nn.Module,
+    prompts: Sequence[str],
+    n: int,
+    seed: int,
+    batch_size: int,
+    make: Callable[[list[str], list[torch.Generator]], Sequence[Any]],
+) -> list[list[Any]]:
+    """`n` samples for each prompt, made in batches, without gradient, the denoiser in evaluation mode.
+
+    Args:
+        denoiser: A policy; its modes are as before afterwards.
+        prompts: The same ones give the same samples.
+        n: Samples a prompt.
+        seed: Another seed, other samples.
+        batch_size: How many are made at once.
+        make: From a batch's prompts and generators to its samples.
+
+    Raises:
+        UserError: `n` is no count, or a prompt is no text.
+    """
+    if n < 1:
+        raise UserError(f"Sampling: n is {n}; it counts samples a prompt.", "Ask for at least 1.")
+    for prompt in prompts:
+        if not isinstance(prompt, str):
+            raise UserError(f"Sampling: a prompt is {prompt!r}, no text.", "Give texts.")
+    jobs = [(prompt, draw) for prompt in prompts for draw in range(n)]
+    made: list[Any] = []
+    device = next(denoiser.parameters()).device
+    with eval_mode(denoiser), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        for start in range(0, len(jobs), batch_size):
+            chosen = jobs[start : start + batch_size]
+            sources = [generator(seed, "sample", prompt, draw) for prompt, draw in chosen]
+            made += make([prompt for prompt, _ in chosen], sources)
+    return [made[start : start + n] for start in range(0, len(jobs), n)]
 
 
 def pipeline_around(family: DiffusionFamily, denoiser: Any, without: Sequence[str] = ()) -> Any:

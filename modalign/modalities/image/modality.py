@@ -4,27 +4,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from torch import Tensor, nn
 
-from modalign.core.errors import ConfigError, UserError, did_you_mean
+from modalign.core.errors import ConfigError, UserError
 from modalign.modalities.diffusion.cells import DiffusionCell, RowChoices
 from modalign.modalities.diffusion.frozen_outputs import CacheDtype, CacheOptions
 from modalign.modalities.diffusion.likelihood import ErrorSettings
-from modalign.modalities.diffusion.loading import Dtype, PipelineSource, family_class
+from modalign.modalities.diffusion.loading import Dtype, PipelineSource, family_of_kind
 from modalign.modalities.diffusion.modality import DiffusionModality
 from modalign.modalities.diffusion.timesteps import Timesteps
 from modalign.modalities.diffusion.weighting import Weighting
 from modalign.modalities.image.contact_sheet import contact_sheet
 from modalign.modalities.image.decoding import DECODING_VERSION, decode_image, picture_key
-from modalign.modalities.diffusion.export import export_lora, export_pipeline
 from modalign.modalities.image.families.base import Geometry, ImageFamily
 from modalign.modalities.image.framing import Framing
-from modalign.modalities.image.sampling import sample_images, sampling_options
+from modalign.modalities.image.sampling import ImageSamplingOptions, sample_images
 from modalign.modalities.lora import Lora
 
 Crop = Literal["center", "random"]
+CROPS: tuple[Crop, ...] = get_args(Crop)
 
 
 class Image(DiffusionModality):
@@ -107,13 +107,7 @@ class Image(DiffusionModality):
         self._check_options()
 
     def _check_options(self) -> None:
-        if self.crop not in ("center", "random"):
-            raise ConfigError(f"modality.crop is {self.crop!r}.", did_you_mean(str(self.crop), ("center", "random")))
-        if self.crop == "random" and self.cache_mode == "disk":
-            raise ConfigError(
-                "modality.crop is random, and modality.cache is disk: each epoch has latents of its own.",
-                "Set modality.cache: off, or modality.crop: center.",
-            )
+        self.check_crop(self.crop, CROPS)
         if self._resolution is not None and self._resolution < 1:
             raise ConfigError(
                 f"modality.resolution is {self._resolution}; it counts pixels.", "512 and 1024 are usual."
@@ -126,9 +120,7 @@ class Image(DiffusionModality):
         Raises:
             UserError: The pipeline cannot be found, or is of no family of images.
         """
-        family = family_class(self.source, self.family_name)
-        if not issubclass(family, ImageFamily):
-            raise UserError(f"{self.source.model!r} is of the family {family.__name__}, which makes no images.")
+        family = family_of_kind(self.source, self.family_name, ImageFamily, "images")  # type: ignore[type-abstract]
         index, denoiser = self.source.index(), self.source.config(family.denoiser_part)
         family.check(index, denoiser)
         vae = self.source.config("vae") if (index.get("vae") or [None])[0] is not None else None
@@ -200,21 +192,20 @@ class Image(DiffusionModality):
             prompts: Texts.
             n: Pictures a prompt.
             seed: The same seed and prompt give the same pictures, whatever else is sampled with them.
-            **options: See `SamplingOptions`.
+            **options: See `ImageSamplingOptions`.
 
         Raises:
             UserError: An option is unknown, out of range, or does not fit the model.
         """
-        chosen, family = sampling_options(options), self.family
+        chosen, family = ImageSamplingOptions.of(options), self.family
         if not isinstance(family, ImageFamily):
             raise UserError(f"The family {type(family).__name__} makes no images.", "Name another modality.family.")
-        device, parts = next(model.parameters()).device, (*family.media_parts, *family.text_parts)
-        with family.placed(parts, device), self._frozen_parts(parts, device):
+        with self.whole_pipeline(model):
             return sample_images(family, model, prompts, n, seed, self.geometry, self.resolution, chosen)
 
     def check_sampling(self, options: Mapping[str, Any]) -> None:
         """See `Modality.check_sampling`; what only the model knows is checked when it samples."""
-        sampling_options(options)
+        ImageSamplingOptions.of(options)
 
     def save(self, response: Any, stem: Path) -> Path:
         """See `Modality.save`: a PNG."""
@@ -230,52 +221,3 @@ class Image(DiffusionModality):
     def preview(self, prompt: Any, response: Any) -> str:
         """See `Modality.preview`."""
         return f"{prompt} ({response.width} x {response.height} pixels)"
-
-    def export(
-        self,
-        model: nn.Module,
-        folder: Path,
-        card: str,
-        *,
-        merge: bool = True,
-        overwrite: bool = False,
-        **options: Any,
-    ) -> None:
-        """Write a diffusers pipeline folder (or, unmerged, a LoRA file) with a model card; whole or not at all.
-
-        Args:
-            model: The policy; it is not changed.
-            folder: Must not exist, unless `overwrite`.
-            card: The text of README.md.
-            merge: Whether an adapter is merged into a full pipeline, rather than written alone.
-            overwrite: Whether an existing folder is replaced.
-            **options: Refused: there are no others.
-
-        Raises:
-            UserError: The folder exists or cannot be written, or the adapter can only be written otherwise.
-        """
-        self.check_export({"merge": merge, **options})
-        write = export_pipeline if merge else export_lora
-        write(model, self.source, family_class(self.source, self.family_name), folder, card, overwrite)
-
-    def check_export(self, options: Mapping[str, Any]) -> None:
-        """See `Modality.check_export`."""
-        for name in options:
-            if name not in ("merge", "overwrite"):
-                raise UserError(f"Exporting images has no option {name!r}.", did_you_mean(name, ("merge", "overwrite")))
-        if options.get("merge", True):
-            return
-        if self.lora is None:
-            raise UserError(
-                "Only an adapter can be written unmerged, and this policy has none.",
-                "Leave --adapter out; in a config, export.options.merge.",
-            )
-        if self.lora.modules_to_save:
-            raise UserError(
-                "A LoRA file holds no module that was trained in full (lora.modules_to_save).",
-                "Export with `merge: true`.",
-            )
-
-    def library(self, options: Mapping[str, Any]) -> str:
-        """See `Modality.library`."""
-        return "diffusers"

@@ -11,7 +11,7 @@ import pytest
 
 from modalign.cli import main
 from modalign.core.errors import UserError
-from modalign.modalities.diffusion.export import export_lora, export_pipeline
+from modalign.modalities.diffusion.export import export_adapter, export_pipeline
 from modalign.modalities.image.families.stable_diffusion import StableDiffusion
 from modalign.modalities.image.modality import Image
 from tests.modalities.image.tiny import picture
@@ -128,7 +128,7 @@ def test_a_pipeline_that_diffusers_does_not_have(
     with pytest.raises(UserError, match="no pipeline of diffusers"):
         _ = modality.family
     unet = Image(str(stable_diffusion)).load()
-    for write in (export_pipeline, export_lora):
+    for write in (export_pipeline, export_adapter):
         with pytest.raises(UserError, match="no pipeline of diffusers"):
             write(unet, modality.source, StableDiffusion, tmp_path / "out", "card", False)
     assert not (tmp_path / "out").exists()
