@@ -7,7 +7,10 @@ from types import MappingProxyType
 from modalign.core.errors import UserError, did_you_mean
 
 BUILDS: Mapping[str, str] = MappingProxyType(
-    {"realign": "Re-Align: the policy answers anew under each image's neighbour; pairs of responses and of images."}
+    {
+        "realign": "Re-Align: the policy answers anew under each image's neighbour; pairs of responses and of images.",
+        "tango2": "Tango 2: the policy's own sounds, the best against worse ones and those of changed captions.",
+    }
 )
 """What can be built; the module `build_...` of that name beside this one has a `main`."""
 
@@ -28,7 +31,7 @@ def main(argv: list[str]) -> int:
             f"modalign build makes no {name!r}"
             if name
             else f"modalign build is not told what to make; it knows:\n{known}",
-            did_you_mean(name, BUILDS) if name else "Run `modalign build realign --help`.",
+            did_you_mean(name, BUILDS) if name else "Run `modalign build --help`.",
         )
     module = importlib.import_module(f"modalign.commands.build_{name}")
     status: int = module.main(argv[1:])

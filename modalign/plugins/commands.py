@@ -15,6 +15,7 @@ def modalign_register_commands(register: Register) -> None:
     register("export", "modalign.commands.export:main", summary="Turn a checkpoint into an ordinary model folder.")
     register("generate", "modalign.commands.generate:main", summary="Answer prompts before and after, side by side.")
     register("eval", "modalign.commands.evaluate:main", summary="Measure a model on a task's local files.")
+    register("build", "modalign.commands.build:main", summary="Build preference data: `build realign`, `build tango2`.")
     register("recipes", "modalign.commands.recipes:main", summary="List, show and copy ready configs.")
     register("plugins", "modalign.commands.plugins:main", summary="Show what is registered, by whom, and what failed.")
     register("doctor", "modalign.commands.doctor:main", summary="Check versions, devices and known mismatches.")

@@ -1,4 +1,4 @@
-"""Registers the vision-language modality: image variants, data formats, evaluation tasks and commands."""
+"""Registers the vision-language modality: image variants, data formats and evaluation tasks."""
 
 from modalign.plugins.hookspecs import Register, hookimpl
 
@@ -57,9 +57,3 @@ def modalign_register_tasks(register: Register) -> None:
     tasks = f"{_HOME}.tasks"
     register("pope", f"{tasks}.pope:Pope", summary="Yes/no questions on objects: accuracy, F1, yes-ratio", extra=_EXTRA)
     register("chair", f"{tasks}.chair:Chair", summary="Objects that descriptions invent, by a given list", extra=_EXTRA)
-
-
-@hookimpl
-def modalign_register_commands(register: Register) -> None:
-    build = "modalign.commands.build:main"
-    register("build", build, summary="Build preference data: `build realign`.", extra=_EXTRA)

@@ -8,6 +8,7 @@ from typing import Any
 from modalign.core.claims import claim
 from modalign.core.errors import RowError
 from modalign.core.media import Media
+from modalign.core.written_rows import WrittenRows
 from modalign.modalities.image.decoding import decode_image
 from modalign.modalities.vision_language.build.asking import as_written
 from modalign.modalities.vision_language.build.demonstrations import Survey
@@ -17,7 +18,6 @@ from modalign.modalities.vision_language.build.plan import Plan
 from modalign.modalities.vision_language.build.rejection import Case, Rejection, Sampling
 from modalign.modalities.vision_language.build.report import write_report
 from modalign.modalities.vision_language.build.retrieval import neighbours_of
-from modalign.modalities.vision_language.build.written_rows import WrittenRows
 
 ROWS = "pairs.jsonl"
 JOURNAL = "chunks.jsonl"
