@@ -60,8 +60,8 @@ def _add_rewriting(parser: CommandParser) -> None:
         nargs="+",
         default=["rules"],
         metavar=("NAME", "OPTION=VALUE"),
-        help="rules, for English; or model, a language model: model=FOLDER_OR_HUB_ID, with options of its sampling such "
-        "as max_new_tokens=64, and instructions perturbed=TEXT, temporal=TEXT, {prompt} being the caption (rules)",
+        help="rules, for English; or model, a language model: model=FOLDER_OR_HUB_ID, with options of its sampling, "
+        "such as max_new_tokens=64, and instructions perturbed=TEXT, temporal=TEXT, {prompt} being the caption (rules)",
     )
 
 
