@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from http.client import HTTPException
 from pathlib import Path
+from typing import BinaryIO
 from urllib.error import URLError
 from urllib.request import (
     HTTPDefaultErrorHandler,
@@ -43,8 +44,8 @@ class FetchedMedia(Media):
     def located(self, folder: Path) -> Media:
         return self
 
-    def read(self) -> bytes:
-        """The content.
+    def open(self) -> BinaryIO:
+        """The copy of the content.
 
         Raises:
             RowError: It cannot be fetched, takes too long, or is too large or empty.
@@ -53,7 +54,7 @@ class FetchedMedia(Media):
         try:
             if not copy.exists():
                 _keep(_fetch(self.path), copy)
-            return copy.read_bytes()
+            return copy.open("rb")
         except (OSError, HTTPException, ValueError) as error:
             reason = error.reason if isinstance(error, URLError) else error
             raise RowError(f"cannot be fetched: {self.path!r}: {reason or type(error).__name__}", _CURE) from None

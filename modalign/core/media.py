@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from modalign.core.errors import RowError
 
@@ -26,24 +27,57 @@ class Media:
         Raises:
             RowError: The file is missing, empty or cannot be read.
         """
+        with self.open() as file:
+            try:
+                return file.read()
+            except OSError as error:
+                raise self._unreadable(error) from None
+
+    def open(self) -> BinaryIO:
+        """The content as a file, for readers that want a part of it.
+
+        Raises:
+            RowError: The file is missing, empty or cannot be read.
+        """
         try:
-            content = self.data if self.data is not None else Path(self.path).read_bytes()
+            file = Path(self.path).open("rb") if self.data is None else BytesIO(self.data)
+            is_empty = not file.read(1)
+            file.seek(0)
         except OSError as error:
-            raise RowError(
-                f"a file cannot be read: {self.path!r}: {error.strerror or error}",
-                "Give a path that exists, absolute or relative to the folder of the data file.",
-            ) from None
-        if not content:
+            raise self._unreadable(error) from None
+        if is_empty:
+            file.close()
             raise RowError(
                 f"a file is empty: {self.path or 'the one in the row'!r}", "Remove the row, or mend the file."
             )
-        return content
+        return file
+
+    def _unreadable(self, error: OSError) -> RowError:
+        return RowError(
+            f"a file cannot be read: {self.path!r}: {error.strerror or error}",
+            "Give a path that exists, absolute or relative to the folder of the data file.",
+        )
 
     def located(self, folder: Path) -> "Media":
         """The same, a relative path taken from `folder`."""
         if self.data is not None or Path(self.path).is_absolute():
             return self
         return replace(self, path=str(folder / Path(self.path).expanduser()))
+
+
+@dataclass(frozen=True)
+class MediaSlice(Media):
+    """A part of a sound.
+
+    `read` and `open` give the whole file: what `start` and `seconds` cut out is seen when it is decoded.
+
+    Attributes:
+        start: Seconds from the beginning of the file.
+        seconds: How long the part is; None for all the rest.
+    """
+
+    start: float = 0.0
+    seconds: float | None = None
 
 
 def files_of(value: Any) -> Iterator[Media]:
