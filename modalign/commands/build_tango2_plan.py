@@ -115,7 +115,10 @@ def _rewriter(options: argparse.Namespace, device: Any, prompts: Sequence[str]) 
     folder = str(values.pop("model"))
     instructions = {change: str(values.pop(change, INSTRUCTIONS[change])) for change in get_args(Change)}
     modality, described = build(
-        Modality, {"class_path": "text", "init_args": {"model": folder}}, "--rewriter", "Check model=FOLDER_OR_HUB_ID."
+        Modality,
+        {"class_path": "text", "init_args": {"model": folder, "max_length": None}},
+        "--rewriter",
+        "Check model=FOLDER_OR_HUB_ID.",
     )
     modality.check_sampling(values)
     loaded = list[Any]()
