@@ -118,7 +118,7 @@ def open_cache(
         ConfigError: The folder is a file.
         UserError: The encoders cannot be found.
     """
-    folder, index = _root(options.folder), source.index()
+    folder, index = cache_root(options.folder), source.index()
     parts = [name for name, value in index.items() if isinstance(value, list) and value[0] is not None]
     text_parts = [name for name in text_part_names(family.text_parts) if name in parts]
     shared = {
@@ -143,8 +143,11 @@ def open_cache(
     return FrozenCache(folder, {**about(media_parts), **media} if media_parts else None, about(text_parts), flips)
 
 
-def _root(chosen: str | None) -> Path:
+def cache_root(chosen: str | None) -> Path:
     """The folder of all caches.
+
+    Args:
+        chosen: The option's; None for `frozen` in the folder `MODALIGN_CACHE`, or `~/.cache/modalign`.
 
     Raises:
         ConfigError: It, or what it would lie in, is a file.

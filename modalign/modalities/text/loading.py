@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,13 +77,12 @@ def load_model(name: str, options: LoadOptions, auto_class: str = CAUSAL_LM) -> 
     """
     folder = resolve_model(name, revision=options.revision)
     if is_adapter(folder):
-        return _load_merged(name, folder, options, auto_class)
+        return load_merged(name, folder, options, lambda base: load_model(base, options, auto_class))
     import transformers
 
     auto = getattr(transformers, auto_class)
-    source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     with explained(f"the model {name!r}"):
-        config = transformers.AutoConfig.from_pretrained(folder, **source)
+        config = transformers.AutoConfig.from_pretrained(folder, **_source(options))
     if config.is_encoder_decoder:
         raise UserError(f"{name!r} is an encoder-decoder model.", "Choose a decoder-only model.")
     if type(config) not in auto._model_mapping and auto_class not in (getattr(config, "auto_map", None) or {}):
@@ -91,11 +90,32 @@ def load_model(name: str, options: LoadOptions, auto_class: str = CAUSAL_LM) -> 
             f"{name!r} is a {config.model_type} model, which {auto_class} does not load.",
             "The modality text takes causal language models, vision_language those that answer prompts with images.",
         )
+    return load_weights(name, folder, config, auto, options)
+
+
+def load_weights(name: str, folder: str, config: Any, model_class: Any, options: LoadOptions) -> Any:
+    """A model of a known class.
+
+    Args:
+        name: What the user calls it.
+        folder: Where it is, or its hub id.
+        config: As loaded from there; its dropout is switched off where `options` say so.
+        model_class: Of transformers, with `from_pretrained`.
+        options: How weights become a model.
+
+    Raises:
+        UserError: Weights are missing or cannot be read.
+    """
     dropout = _disable_dropout(config) if options.disable_dropout else {}
     extra = _optional_arguments(options)
     with explained(f"the model {name!r}"):
-        model, report = auto.from_pretrained(
-            folder, config=config, dtype=_torch_dtype(options.dtype), output_loading_info=True, **source, **extra
+        model, report = model_class.from_pretrained(
+            folder,
+            config=config,
+            dtype=_torch_dtype(options.dtype),
+            output_loading_info=True,
+            **_source(options),
+            **extra,
         )
     _check_report(name, report)
     setattr(model, ORIGINAL_DROPOUT, dropout)
@@ -118,6 +138,10 @@ def dropout_as_loaded(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         _set_dropout(parts, now)
+
+
+def _source(options: LoadOptions) -> dict[str, Any]:
+    return {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
 
 
 def _torch_dtype(dtype: Dtype) -> torch.dtype | str:
@@ -196,7 +220,18 @@ def _check_report(name: str, report: Any) -> None:
         log.warning("%r holds %d weights the model has no use for: %s", name, len(unexpected), unexpected[:3])
 
 
-def _load_merged(name: str, folder: str, options: LoadOptions, auto_class: str) -> Any:
+def load_merged(name: str, folder: str, options: LoadOptions, load: Callable[[str], Any]) -> Any:
+    """The model of an adapter's folder: its base with the adapter merged in.
+
+    Args:
+        name: What the user calls it.
+        folder: Where it is.
+        options: How the base is loaded.
+        load: Loads the base.
+
+    Raises:
+        UserError: The base cannot be loaded or is to be quantised, or the adapter does not fit it.
+    """
     from peft import PeftModel
 
     base = base_of(folder)
@@ -206,7 +241,7 @@ def _load_merged(name: str, folder: str, options: LoadOptions, auto_class: str) 
             f"Merge it first, or start from its base {base!r}.",
         )
     log.info("%r is an adapter: it is merged into its base model %r", name, base)
-    model = load_model(base, options, auto_class)
+    model = load(base)
     with explained(f"the adapter {name!r}"):
         return PeftModel.from_pretrained(model, folder).merge_and_unload()
 

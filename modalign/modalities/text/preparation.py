@@ -27,14 +27,20 @@ def prepare_for_training(
 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     if gradient_checkpointing:
-        _checkpoint_activations(model)
+        checkpoint_activations(model)
     if lora is None:
         return model.train()  # type: ignore[no-any-return]
     return add_lora(model, lora, tied=_tied_modules(model), task_type="CAUSAL_LM", frozen=frozen).train()
 
 
-def _checkpoint_activations(model: Any) -> None:
-    """Also makes the embeddings' output require gradient, without which a frozen model has nothing to recompute for."""
+def checkpoint_activations(model: Any) -> None:
+    """Have a model compute its activations again in the backward pass.
+
+    Also makes the embeddings' output require gradient, without which a frozen model has nothing to recompute for.
+
+    Raises:
+        UserError: The model cannot do that.
+    """
     if not model.supports_gradient_checkpointing:
         raise UserError(
             f"{type(model).__name__} does not support gradient checkpointing.",
