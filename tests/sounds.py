@@ -12,6 +12,7 @@ import torch
 
 from modalign.core.media import Media
 from modalign.modalities.audio.clip import Clip
+from modalign.plugins.formats.float_wav import float_wav
 
 RATE = 16000
 EVENTS = ("a low tone", "a high tone", "noise", "beeps")
@@ -100,6 +101,8 @@ def encoded(clip: Clip, format: str = "WAV", subtype: str | None = None) -> byte
         format: WAV, FLAC, OGG, MP3, AIFF, ...
         subtype: PCM_16, PCM_24, PCM_32, FLOAT, VORBIS, ...; the format's usual one where None.
     """
+    if (format, subtype) == ("WAV", "FLOAT"):
+        return float_wav(clip.samples.numpy(), clip.rate)
     buffer = io.BytesIO()
     soundfile.write(buffer, clip.samples.numpy().T, clip.rate, format=format, subtype=subtype)
     return buffer.getvalue()

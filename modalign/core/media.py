@@ -40,7 +40,7 @@ class Media:
             RowError: The file is missing, empty or cannot be read.
         """
         try:
-            file = Path(self.path).open("rb") if self.data is None else BytesIO(self.data)
+            file = self._opened()
             is_empty = not file.read(1)
             file.seek(0)
         except OSError as error:
@@ -51,6 +51,9 @@ class Media:
                 f"a file is empty: {self.path or 'the one in the row'!r}", "Remove the row, or mend the file."
             )
         return file
+
+    def _opened(self) -> BinaryIO:
+        return BytesIO(self.data) if self.data is not None else Path(self.path).open("rb")
 
     def _unreadable(self, error: OSError) -> RowError:
         return RowError(

@@ -10,8 +10,11 @@ from torch import Tensor
 from modalign.core.errors import RowError
 from modalign.core.media import Media
 from modalign.modalities.audio.clip import Clip
+from modalign.modalities.audio.reading.chunks import missing_bytes
 from modalign.modalities.audio.reading.compressed import compressed_kind, open_compressed
-from modalign.modalities.audio.reading.wav_header import missing_bytes
+
+_PREROLL = {"MP3": 32 * 1152}
+"""How many frames before a wanted one are decoded too: those of MP3 borrow bits from the ones before them."""
 
 _REMOVE = "Remove the row, or mend the file."
 
@@ -53,10 +56,11 @@ class SoundfileDecoder:
         """See `Decoder.read`."""
         import soundfile
 
+        early = min(_PREROLL.get(self._file.format, 0), first)
         try:
             if first:
-                self._file.seek(first)
-            samples = self._file.read(count, dtype="float32", always_2d=True)
+                self._file.seek(first - early)
+            samples = self._file.read(early + count, dtype="float32", always_2d=True)[early:]
         except soundfile.LibsndfileError as error:
             raise RowError(f"the sound cannot be decoded: {self._name}: {error.error_string}", _REMOVE) from None
         return torch.from_numpy(samples).T.contiguous()

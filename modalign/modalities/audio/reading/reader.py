@@ -1,4 +1,4 @@
-"""From a file's bytes to samples, or to a refusal that says what is wrong with the file. Only what is wanted is read."""
+"""From a file's bytes to samples, only those that are wanted, or to a refusal that says what is wrong with the file."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ READING_VERSION = 1
 of cached latents."""
 
 MAX_NUMBERS = 2**27
-"""Sounds of more samples in all channels (46 minutes of mono at 48 kHz, 512 MiB) are refused before they are decoded."""
+"""Sounds of more samples in all channels (46 minutes of mono at 48 kHz, 512 MiB) are refused before any is decoded."""
 
 TOLERANCE = 0.1
 """By how many seconds a slice may end after its file, and a file's header may be wrong about its length."""
@@ -114,10 +114,10 @@ def _slice_of(response: Media, info: SoundInfo, name: str) -> tuple[int, int]:
     """The first frame and the number of frames of the slice that a response is, or of the whole sound.
 
     Raises:
-        RowError: The slice is not within the sound.
+        RowError: The slice is not within the sound, or the sound is empty.
     """
     if not isinstance(response, MediaSlice):
-        return 0, info.frames
+        return _part(info, 0.0, None, name)
     first, count = _part(info, response.start, response.seconds, name)
     wanted = response.seconds if response.seconds is not None else 0.0
     if response.start + wanted > info.seconds + TOLERANCE:

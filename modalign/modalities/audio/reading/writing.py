@@ -9,6 +9,7 @@ import torch
 
 from modalign.core.errors import UserError
 from modalign.modalities.audio.clip import Clip
+from modalign.plugins.formats.float_wav import float_wav
 
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 
@@ -18,13 +19,11 @@ def wav_bytes(clip: Clip, subtype: Subtype = "PCM_16") -> bytes:
 
     Args:
         clip: What it holds; gradients are not kept.
-        subtype: `PCM_16` or `PCM_24`, integers, which clip what is beyond full scale; `FLOAT`, which keeps every sample.
+        subtype: `PCM_16` or `PCM_24`, integers, which clip what is beyond full scale; or `FLOAT`, which keeps it.
 
     Raises:
         UserError: A sample is not finite, or there is none.
     """
-    import soundfile
-
     samples = clip.samples.detach().cpu().float()
     if samples.ndim != 2 or not samples.numel():
         raise UserError(
@@ -34,6 +33,10 @@ def wav_bytes(clip: Clip, subtype: Subtype = "PCM_16") -> bytes:
         raise UserError(
             "A clip with NaN or infinite samples cannot be written.", "Sample it from a model that is whole."
         )
+    if subtype == "FLOAT":
+        return float_wav(samples.numpy(), clip.rate)
+    import soundfile
+
     buffer = io.BytesIO()
     soundfile.write(buffer, samples.T.numpy(), clip.rate, format="WAV", subtype=subtype)
     return buffer.getvalue()
