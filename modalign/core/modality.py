@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from modalign.core.batch import Candidate, Comparison, Example, Likelihood, PreferenceBatch
 from modalign.core.errors import UserError
@@ -244,6 +244,20 @@ class Modality(ABC):
         """Write a response as a file (`stem` with a suffix: PNG, WAV); None where it is text, which needs no file.
 
         Missing folders are made; an existing file is replaced.
+        """
+        return None
+
+    def sound(self, response: Any) -> tuple[Tensor, int] | None:
+        """What a response sounds like, for loggers that play sounds; None where it is no sound.
+
+        Args:
+            response: As `sample` returned it or as the `Media` of its file.
+
+        Returns:
+            `(channels, frames)` float samples, of which 1 is full scale, and how many frames make a second.
+
+        Raises:
+            RowError: The file is gone or damaged.
         """
         return None
 
