@@ -26,8 +26,8 @@ def test_every_name_is_in_the_readme(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["format", "reward"])
-def test_every_name_of_images_is_in_the_readme(kind: str) -> None:
-    homes = ("modalign.modalities.image.", "modalign.modalities.vision_language.")
+def test_every_name_of_media_is_in_the_readme(kind: str) -> None:
+    homes = tuple(f"modalign.modalities.{modality}." for modality in ("image", "vision_language", "audio"))
     names = [entry.name for entry in registry().entries(kind) if entry.target.startswith(homes)]
     assert len(names) >= 4
     assert [name for name in names if f"`{name}`" not in README] == []
