@@ -11,7 +11,7 @@ WIDTH = 16
 LATENT = 8
 FRAMES = 16
 RATE = 8000
-MEL = {"rate": RATE, "bands": LATENT, "fft": 256, "window": 256, "hop": 64, "high": 4000.0, "mean": -5.0, "std": 3.0}
+MEL = {"rate": RATE, "mels": LATENT, "fft": 256, "window": 256, "hop": 64, "high": 4000.0, "mean": -5.0, "std": 3.0}
 
 
 def tangoflux(folder: Path, mel: bool = False, frames: int = FRAMES) -> Path:

@@ -93,7 +93,7 @@ class TangoFluxPipeline(DiffusionPipeline):  # type: ignore[misc]
     def encode_clean(self, waveforms: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, `(N, frames, C)` each, of `(N, channels, samples)` waveforms' latents."""
         if self.vae is None:
-            mean = self.front_end.spectrogram(waveforms.mean(1))
+            mean = self.front_end.spectrogram(waveforms[:, 0])
             return mean, torch.zeros_like(mean)
         distribution = self.vae.encode(waveforms).latent_dist
         return distribution.mean.transpose(1, 2), distribution.std.transpose(1, 2)
