@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from modalign.core.callbacks.pictures import log_picture
+from modalign.core.callbacks.sounds import log_sounds
 from modalign.core.errors import ConfigError, RowError
 from modalign.core.keys import run_seed
 from modalign.core.modality import Modality
@@ -23,7 +24,7 @@ class SampleLog(Callback):
     """At every validation, generates for the same prompts, beside what the policy made of them before training.
 
     Writes `samples/step-N.jsonl`, pictures and sounds as files in `samples/step-N/`, and where the modality makes one a
-    contact sheet `samples/step-N.png`, which loggers get too. Logs mean rewards.
+    contact sheet `samples/step-N.png`, which loggers get too, as they get sounds. Logs mean rewards.
 
     Args:
         sampler: How to generate.
@@ -45,6 +46,7 @@ class SampleLog(Callback):
         self.prompts = prompts
         self.base = base
         self._base: list[dict[str, Any]] = []
+        self._base_played = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not hasattr(getattr(trainer, "datamodule", None), "comparisons"):
@@ -119,6 +121,7 @@ class SampleLog(Callback):
         columns = {BASE: self._base} if self._base else {}
         shown = {title: [response_of(row, folder) for row in each] for title, each in {**columns, name: rows}.items()}
         try:
+            self._play(trainer, pl_module.modality, {BASE: shown.get(BASE, []), "policy": shown[name]})
             sheet = pl_module.modality.contact_sheet(prompts, shown)
         except RowError as error:
             raise ConfigError(
@@ -127,6 +130,18 @@ class SampleLog(Callback):
         if sheet is not None:
             sheet.save(folder / f"{name}.png")
             log_picture(trainer.loggers, "samples", sheet, trainer.global_step)
+
+    def _play(self, trainer: Trainer, modality: Modality, shown: Mapping[str, Sequence[Any]]) -> None:
+        """Hand loggers what can be heard; what came before training once, beside the first of the policy's."""
+        sounds = {
+            f"{number:03d}/{title}": sound
+            for title, responses in shown.items()
+            if title != BASE or not self._base_played
+            for number, response in enumerate(responses)
+            if (sound := modality.sound(response)) is not None
+        }
+        self._base_played = True
+        log_sounds(trainer.loggers, "samples", dict(sorted(sounds.items())), trainer.global_step)
 
     def _prompts(self, trainer: Trainer) -> list[Any]:
         found: list[Any] = []

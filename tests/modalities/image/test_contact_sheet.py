@@ -42,7 +42,7 @@ def test_pictures_keep_their_aspect() -> None:
 
 
 def test_columns_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(UserError, match="'base' has 1 pictures for 2 prompts"):
+    with pytest.raises(UserError, match="'base' has 1 responses for 2 prompts"):
         contact_sheet(["a", "b"], {"base": [plain("red")]})
     with pytest.raises(UserError, match="at least one prompt"):
         contact_sheet([], {})
