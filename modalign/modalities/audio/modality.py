@@ -149,19 +149,19 @@ class Audio(SoundResponses, DiffusionModality):
             raise ConfigError(
                 f"{self.source.model!r} does not say how long a sound it was made for.", "Set modality.seconds."
             )
-        self.geometry.check("modality.seconds", seconds)
+        self.geometry.check_window("modality.seconds", seconds)
         return seconds
 
     @property
     def latent_sizes(self) -> Mapping[str, int]:
         """See `DiffusionModality.latent_sizes`: of this length, and of half of it."""
-        lengths = (self.seconds, self.seconds / 2)
+        lengths = (self.seconds,) if self.geometry.window else (self.seconds, self.seconds / 2)
         return {f"{length:.4g} seconds": self.geometry.latents(length) for length in lengths}
 
     def check_model(self) -> None:
         """See `DiffusionModality.check_model`."""
         super().check_model()
-        self.geometry.check("modality.seconds", self.seconds)
+        self.geometry.check_window("modality.seconds", self.seconds)
 
     @cached_property
     def window(self) -> Window:

@@ -25,6 +25,8 @@ class AudioGeometry:
         multiple: What the count of latent frames must be a multiple of.
         seconds: How long a clip the denoiser was made for; None where it does not say.
         longest: The longest clip that the denoiser has positions for, in seconds; None for no limit.
+        window: How many latent frames the pipeline makes however long a clip is asked for, which it then cuts; None
+            where it makes as many as the clip has.
     """
 
     rate: int
@@ -34,9 +36,12 @@ class AudioGeometry:
     multiple: int = 1
     seconds: float | None = None
     longest: float | None = None
+    window: int | None = None
 
     def frames(self, seconds: float) -> int:
         """How many latent frames a clip of so many seconds has: the nearest count that the denoiser takes."""
+        if self.window is not None:
+            return self.window
         step = self.hop * self.multiple
         return max(round(seconds * self.rate / step), 1) * self.multiple
 
@@ -60,6 +65,20 @@ class AudioGeometry:
             raise ConfigError(
                 f"{option} is {seconds}, and this model takes at most {self.longest:.4g} seconds.",
                 "Give a smaller one.",
+            )
+
+    def check_window(self, option: str, seconds: float) -> None:
+        """Refuse a length of training that the model does not take.
+
+        Raises:
+            ConfigError: Naming the option.
+        """
+        self.check(option, seconds)
+        if self.window is not None and abs(seconds * self.rate / self.hop - self.window) > 1:
+            made = self.window * self.hop / self.rate
+            raise ConfigError(
+                f"{option} is {seconds}, and this model makes {made:.4g} seconds whatever it is asked for.",
+                "Leave it out: shorter sounds are filled up, and the model is told how long they last.",
             )
 
 
@@ -147,3 +166,21 @@ class AudioFamily(DiffusionFamily):
                 f"Sampling: negative_prompt is given, and guidance_scale {guidance_scale} is without guidance.",
                 "Give a guidance_scale above 1, or no negative_prompt.",
             )
+
+
+def check_numbers(taken: int, made: int) -> None:
+    """Refuse an autoencoder and a denoiser whose latent frames differ in width.
+
+    Raises:
+        UserError: They do.
+    """
+    if taken != made:
+        raise UserError(
+            f"The denoiser takes latents of {taken} numbers, and this pipeline makes latents of {made}.",
+            "Name a complete text-to-audio pipeline.",
+        )
+
+
+def chosen(**options: Any) -> dict[str, Any]:
+    """The options that are not left to the pipeline."""
+    return {name: value for name, value in options.items() if value is not None}

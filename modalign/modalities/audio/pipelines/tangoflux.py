@@ -16,7 +16,7 @@ from torch import Tensor
 from .mel import Mel
 
 
-class TangoFluxPipeline(DiffusionPipeline):  # type: ignore[misc]
+class TangoFluxPipeline(DiffusionPipeline):
     """Text to sound by a rectified flow (Hung et al. 2024, arXiv 2412.21037).
 
     It always denoises `latent_frames`, the window that the model was trained on, and cuts what is longer than asked.

@@ -7,7 +7,7 @@ from diffusers.pipelines.stable_audio.modeling_stable_audio import StableAudioNu
 from torch import Tensor, nn
 
 
-class TangoFluxConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
+class TangoFluxConditioner(ModelMixin, ConfigMixin):
     """TangoFlux's `fc` and duration embedder (Hung et al. 2024, arXiv 2412.21037, Section 2.1).
 
     Args:
@@ -17,7 +17,7 @@ class TangoFluxConditioner(ModelMixin, ConfigMixin):  # type: ignore[misc]
         frequencies: Width of the duration's Fourier features, an even number.
     """
 
-    @register_to_config  # type: ignore[untyped-decorator]
+    @register_to_config
     def __init__(
         self, text_dim: int = 1024, pooled_dim: int = 1024, max_seconds: float = 30.0, frequencies: int = 256
     ) -> None:

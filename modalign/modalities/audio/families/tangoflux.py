@@ -1,0 +1,107 @@
+"""TangoFlux: a flow transformer over one row of latents, told a prompt and a duration."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from modalign.modalities.audio.families.base import AudioFamily, AudioGeometry, SamplingRequest, check_numbers, chosen
+from modalign.modalities.audio.families.oobleck import hop_of
+from modalign.modalities.diffusion.family import Conditioning
+from modalign.modalities.diffusion.loading import PipelineSource
+from modalign.modalities.diffusion.noise_process import NoiseProcess
+from modalign.modalities.diffusion.schedulers import scheduler_process
+from modalign.modalities.modes import unwrapped, weights_dtype
+
+
+class TangoFlux(AudioFamily):
+    """`TangoFluxPipeline` (Hung et al. 2024, arXiv 2412.21037): a rectified flow of a window of one length.
+
+    Without a VAE, mel spectrograms are the latents.
+    """
+
+    pipelines: ClassVar[frozenset[str]] = frozenset({"TangoFluxPipeline"})
+    own_pipelines: ClassVar[Mapping[str, str]] = {
+        "TangoFluxPipeline": "modalign.modalities.audio.pipelines.tangoflux:TangoFluxPipeline"
+    }
+    denoiser_part: ClassVar[str] = "transformer"
+    text_parts: ClassVar[tuple[str, ...]] = ("text_encoder", "conditioner")
+    optional_parts: ClassVar[frozenset[str]] = frozenset({"vae"})
+    lora_targets: ClassVar[tuple[str, ...]] = (
+        *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
+        *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
+    )
+
+    @classmethod
+    def geometry(cls, source: PipelineSource) -> AudioGeometry:
+        """See `AudioFamily.geometry`."""
+        index, numbers = source.index(), int(source.config(cls.denoiser_part)["in_channels"])
+        frames = int(index.get("latent_frames", 645))
+        if index["vae"][0] is None:
+            from modalign.modalities.audio.pipelines.mel import Mel
+
+            mel = Mel(**(index.get("mel") or {}))
+            rate, channels, hop, made = mel.rate, 1, mel.hop, mel.mels
+        else:
+            vae = source.config("vae")
+            rate, channels, made = int(vae["sampling_rate"]), int(vae["audio_channels"]), vae["decoder_input_channels"]
+            hop = hop_of(vae)
+        check_numbers(numbers, int(made))
+        seconds = frames * hop / rate
+        return AudioGeometry(rate, channels, hop, numbers, seconds=seconds, longest=seconds, window=frames)
+
+    @classmethod
+    def encoder_settings(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See `DiffusionFamily.encoder_settings`: how many tokens a prompt has, and how mel spectrograms are made."""
+        return {"prompt tokens": index.get("prompt_tokens", 64), "mel": index.get("mel")}
+
+    @property
+    def encodes_media(self) -> bool:
+        """See `DiffusionFamily.encodes_media`: waveforms always are, be it as mel spectrograms."""
+        return True
+
+    def make_process(self, scheduler: Any) -> NoiseProcess:
+        """See `DiffusionFamily.make_process`."""
+        return scheduler_process(scheduler, time_scale=1.0)
+
+    def encode_clean(self, media: Tensor) -> tuple[Tensor, Tensor]:
+        """See `DiffusionFamily.encode_clean`: `(N, frames, C)`."""
+        vae = self.pipeline.vae
+        mean, std = self.pipeline.encode_clean(media if vae is None else media.to(vae.dtype))
+        wide = torch.promote_types(mean.dtype, torch.float32)
+        return mean.to(wide), std.to(wide)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """See `AudioFamily.decode`."""
+        vae = self.pipeline.vae
+        waveforms: Tensor = self.pipeline.decode(latents if vae is None else latents.to(vae.dtype))
+        return waveforms
+
+    def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """`prompt_embeds` `(N, T, C)`, `prompt_mask` `(N, T)` and `pooled_prompt_embeds` `(N, P)`."""
+        encoded: dict[str, Tensor] = self.pipeline.encode_prompt(prompts)
+        return encoded
+
+    def predict(
+        self, denoiser: nn.Module, noisy: Tensor, time: Tensor, text: Conditioning, numbers: Tensor | None
+    ) -> Tensor:
+        """See `DiffusionFamily.predict`; what is told of `numbers` is where the sound ends."""
+        from modalign.modalities.audio.pipelines.tangoflux import flow_velocity
+
+        assert numbers is not None
+        dtype = weights_dtype(denoiser)
+        with torch.no_grad():
+            token = self.pipeline.conditioner(numbers[:, 1])
+        return flow_velocity(unwrapped(denoiser), noisy.to(dtype), time.to(dtype), text, token)
+
+    def call(self, pipeline: Any, request: SamplingRequest) -> Tensor:
+        """See `AudioFamily.call`."""
+        sounds: Tensor = pipeline(
+            list(request.prompts),
+            duration=request.seconds,
+            negative_prompt=request.negative_prompt,
+            generator=list(request.generators),
+            **chosen(num_inference_steps=request.steps, guidance_scale=request.guidance_scale),
+        ).audios
+        return sounds
