@@ -22,7 +22,7 @@ def remembered_identity(
     """
     if not files:  # not downloaded yet
         return compute()
-    note = memory / content_hash([_stamps(files), dict(settings)])
+    note = memory / content_hash([file_stamps(files), dict(settings)])
     if note.is_file():
         return note.read_text(encoding="utf-8")
     identity = compute()
@@ -34,7 +34,7 @@ def remembered_identity(
     return identity
 
 
-def _stamps(files: Sequence[Path]) -> list[list[Any]]:
+def file_stamps(files: Sequence[Path]) -> list[list[Any]]:
     stamps = []
     for path in sorted(files):
         state = path.stat()

@@ -9,7 +9,8 @@ from torch import nn
 
 from modalign.core.errors import UserError, did_you_mean
 from modalign.modalities.diffusion.family import DiffusionFamily
-from modalign.modalities.diffusion.loading import PipelineSource, pipeline_class
+from modalign.modalities.diffusion.loading import PipelineSource, own_target, pipeline_class
+from modalign.modalities.diffusion.own_pipelines import write_code
 from modalign.modalities.diffusion.stored_dtypes import weights_dtypes
 from modalign.modalities.explained import explained
 from modalign.modalities.folders import new_folder
@@ -83,6 +84,8 @@ def export_pipeline(
                 if isinstance(part := pipeline.components.get(name), nn.Module):
                     part.to(dtype)  # transformers keeps some layers in float32 where the dtype is float16
         pipeline.save_pretrained(target)
+        if (code := own_target(source)) is not None:
+            write_code(code, target)
         (target / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from modalign.core.errors import ConfigError
+from modalign.modalities.diffusion.layouts import PublishedLayout
 from modalign.modalities.diffusion.noise_process import Corrupted, NoiseProcess
 
 Conditioning = Mapping[str, Tensor]
@@ -34,10 +35,15 @@ class DiffusionFamily(ABC):
         media_parts: The components that encode media; each may be missing.
         text_parts: The components that encode prompts; each may be missing.
         lora_targets: Modules to adapt where the user names none.
+        own_pipelines: Where the classes of those are that diffusers lacks, by name: `package.module:Class`. The module
+            imports from its package by `from .name import` alone, since exports copy both into a pipeline's folder.
+        published: A layout of files that this family's models are published in, where that is no diffusers pipeline.
         process: How clean latents are corrupted.
     """
 
     pipelines: ClassVar[frozenset[str]]
+    own_pipelines: ClassVar[Mapping[str, str]] = {}
+    published: ClassVar[type[PublishedLayout] | None] = None
     denoiser_part: ClassVar[str] = "unet"
     media_parts: ClassVar[tuple[str, ...]] = ("vae",)
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder",)
@@ -138,7 +144,11 @@ class DiffusionFamily(ABC):
 
     @abstractmethod
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """What the text encoders make of N prompts, by name, each `(N, ...)`; "" is the unconditional prompt."""
+        """What the text encoders make of N prompts, by name, each `(N, ...)`; "" is the unconditional prompt.
+
+        Where it depends on the prompt how many tokens there are, they are the second dimension; prompts in a batch are
+        filled up with zeros to the longest, so one of the tensors has to be the tokens' mask.
+        """
 
     def corrupt(self, clean: Tensor, noise: Tensor, position: Tensor) -> Corrupted:
         """Corrupt latents; see `NoiseProcess.corrupt`."""

@@ -13,7 +13,8 @@ from modalign.modalities.diffusion.encoder_identity import remembered_identity
 from modalign.modalities.diffusion.family import DiffusionFamily
 from modalign.modalities.diffusion.fingerprint import parts_hash, text_part_names
 from modalign.modalities.diffusion.frozen_outputs import RECORD_VERSION, CacheOptions, Record
-from modalign.modalities.diffusion.loading import INDEX, LIBRARIES, PipelineSource
+from modalign.modalities.diffusion.loading import LIBRARIES, PipelineSource
+from modalign.modalities.diffusion.own_pipelines import INDEX
 from modalign.modalities.diffusion.tensor_store import TensorStore
 
 

@@ -13,13 +13,14 @@ from modalign.core.errors import UserError
 from modalign.core.hub import resolve_model
 from modalign.modalities.diffusion.family import DiffusionFamily
 from modalign.modalities.diffusion.fingerprint import text_part_names
+from modalign.modalities.diffusion.layouts import converted, published
+from modalign.modalities.diffusion.own_pipelines import INDEX, class_name, has_own_code, own_pipeline
 from modalign.modalities.explained import explained
 
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 
 KindT = TypeVar("KindT", bound=DiffusionFamily)
 
-INDEX = "model_index.json"
 LIBRARIES = ("diffusers", "transformers")
 
 
@@ -70,12 +71,21 @@ class PipelineSource:
         return {"revision": self.revision, "variant": self.variant, "use_safetensors": True}
 
     def resolved(self) -> str:
-        """The folder, or the hub id.
+        """The folder, or the hub id; for a model in a published layout, the folder that it was converted into.
 
         Raises:
             UserError: There is no such folder, or it holds no pipeline.
         """
-        return resolve_model(self.model, (INDEX,), self.revision)
+        found = published(self.model, self.revision, INDEX)
+        if found is None:
+            return resolve_model(self.model, (INDEX,), self.revision)
+        if self.variant is not None:
+            raise UserError(
+                f"modality.variant is {self.variant!r}, and {self.model!r} is in {found[0].name}'s own layout, which "
+                "has no variants.",
+                "Leave it out.",
+            )
+        return str(converted(*found))
 
     def _json(self, file: str) -> Mapping[str, Any]:
         place = self.resolved()
@@ -104,22 +114,44 @@ def check_family_name(name: str | None) -> None:
 
 
 def pipeline_class(source: PipelineSource) -> Any:
-    """The diffusers class that a pipeline was saved as.
+    """The class that a pipeline was saved as: a registered family's own, or diffusers'.
 
     Raises:
-        UserError: diffusers has no such pipeline.
+        UserError: There is none of its name.
     """
     import diffusers
 
-    name = source.index().get("_class_name")
-    found = getattr(diffusers, str(name), None)
-    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
+    index = source.index()
+    name, target = class_name(index), own_target(source)
+    if target is not None:
+        return own_pipeline(target)
+    found = getattr(diffusers, name, None)
+    if has_own_code(index) or not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
         raise UserError(
             f"{source.model!r} is a {name}, which is no pipeline of diffusers {diffusers.__version__}.",
             "Code of a repository's own is not run; name a pipeline of diffusers' own classes, or install a diffusers "
             "that has this one.",
         )
     return found
+
+
+def own_target(source: PipelineSource) -> str | None:
+    """Where the class of a pipeline is that diffusers lacks and a registered family has; None for one of diffusers."""
+    name = class_name(source.index())
+    return next((each.own_pipelines[name] for each in _families()[0] if name in each.own_pipelines), None)
+
+
+def _families() -> tuple[list[type[DiffusionFamily]], list[str]]:
+    """All registered families, and why others cannot be imported."""
+    from modalign.plugins.manager import registry
+
+    found, problems = list[type[DiffusionFamily]](), list[str]()
+    for name in registry().names("family"):
+        try:
+            found.append(registry().load("family", name))
+        except UserError as error:
+            problems.append(error.message)
+    return found, problems
 
 
 def family_class(source: PipelineSource, family: str | None = None) -> type[DiffusionFamily]:
@@ -130,23 +162,17 @@ def family_class(source: PipelineSource, family: str | None = None) -> type[Diff
     """
     from modalign.plugins.manager import registry
 
-    found = registry()
     if family is not None:
-        named: type[DiffusionFamily] = found.load("family", family)
+        named: type[DiffusionFamily] = registry().load("family", family)
         return named
-    pipeline, served, problems = source.index().get("_class_name"), list[str](), list[str]()
-    for name in found.names("family"):
-        try:
-            each: type[DiffusionFamily] = found.load("family", name)
-        except UserError as error:
-            problems.append(error.message)
-            continue
+    pipeline, (families, problems) = class_name(source.index()), _families()
+    for each in families:
         if pipeline in each.pipelines:
             return each
-        served += sorted(each.pipelines)
+    served = sorted(name for each in families for name in each.pipelines)
     pipeline_class(source)
     raise UserError(
-        f"{source.model!r} is a {pipeline}, which no family of models serves; served are {', '.join(sorted(served))}."
+        f"{source.model!r} is a {pipeline}, which no family of models serves; served are {', '.join(served)}."
         + "".join(f" Set aside: {problem}." for problem in problems),
         "If it is built like one of them, name it in modality.family; else write a family in a plugin.",
     )
