@@ -13,8 +13,10 @@ from modalign.modalities.audio.clip import Clip
 from modalign.modalities.audio.reading.chunks import missing_bytes
 from modalign.modalities.audio.reading.compressed import compressed_kind, open_compressed
 
-_PREROLL = {"MP3": 32 * 1152}
-"""How many frames before a wanted one are decoded too: those of MP3 borrow bits from the ones before them."""
+_PREROLL = {"MP3": 32 * 1152, "OGG": 2**18}
+"""How many samples before a wanted one are decoded too. MPEG frames borrow bits from the ones before them; and a seek
+into the last page of an OGG file lands at a wrong place (libsndfile issue 885), so one into an earlier page is made: a
+page has at most 255 packets, mostly of up to 1024 samples."""
 
 _REMOVE = "Remove the row, or mend the file."
 
