@@ -30,6 +30,9 @@ class Modality(ABC):
         encodes_in_threads: Whether several threads may call `encode` at once, and gain by it.
         reads: Modalities whose data formats it takes too, beside those of its own name: `text`, where responses are
             strings.
+        tolerated_fall: By which share of its start the log-likelihood of the chosen may fall until a run that tells
+            chosen from rejected is told that it ruins the policy; None where larger falls are usual and do little
+            harm, as of texts.
     """
 
     name: ClassVar[str]
@@ -40,6 +43,7 @@ class Modality(ABC):
     supports_adapters: ClassVar[bool] = False
     encodes_in_threads: ClassVar[bool] = False
     reads: ClassVar[frozenset[str]] = frozenset()
+    tolerated_fall: ClassVar[float | None] = None
 
     @abstractmethod
     def load(self, model: str | None = None) -> nn.Module:

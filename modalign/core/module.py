@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from modalign.core.batch import Likelihood, PreferenceBatch, Window
+from modalign.core.callbacks.margin_spread import MarginSpread
 from modalign.core.callbacks.metrics import MetricsLog
 from modalign.core.callbacks.tripwires import Tripwires, check_trainable, not_finite
 from modalign.core.compatibility import check_parts, check_precision, check_strategy
@@ -58,7 +59,7 @@ class PreferenceModule(LightningModule):
         self._schedule = schedule
 
     def configure_callbacks(self) -> list[Callback]:
-        return [MetricsLog(), Tripwires()]
+        return [MetricsLog(), MarginSpread(), Tripwires()]
 
     def setup(self, stage: str) -> None:
         """Load the policy and prepare the reference, while weights are as loaded: before a checkpoint is restored."""

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -56,6 +56,8 @@ class DiffusionModality(LoraModality, EncodedModality):
     Raises:
         UserError: There is no such family, or an option is out of range.
     """
+
+    tolerated_fall: ClassVar[float | None] = 0.1
 
     def __init__(
         self,
