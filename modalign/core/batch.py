@@ -31,9 +31,10 @@ MISMATCHED = "mismatched"
 """Another row's response under this row's prompt: KTO's estimate of its reference point."""
 
 OTHER_CHOSEN = "other_chosen"
-"""The response that is right for the other image, under this row's own."""
+"""The response that is right for the other image or sound, under this row's own."""
 
 OTHER_IMAGE = "other_image"
+OTHER_AUDIO = "other_audio"
 OTHER_PROMPT = "other_prompt"
 
 
@@ -70,7 +71,7 @@ class Comparison:
         source: The file or dataset it came from.
         row: The row in `source`, counted from 0.
         extra: What a modality wants beside it: a chat template's `tools`, or what cells in another context are made of
-            (`other_prompt`, `other_images`, `other_response`).
+            (`other_prompt`, `other_images`, `other_audios`, `other_response`).
     """
 
     prompt: Any

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,33 +64,28 @@ def load_tokenizer(name: str, revision: str | None, trust_remote_code: bool) -> 
         return AutoTokenizer.from_pretrained(folder, revision=revision, trust_remote_code=trust_remote_code)
 
 
-def load_model(name: str, options: LoadOptions, auto_class: str = CAUSAL_LM) -> Any:
+def load_model(name: str, options: LoadOptions, auto_classes: Sequence[str] = (CAUSAL_LM,)) -> Any:
     """The model of a hub id or folder; an adapter's folder is loaded over its base and merged.
 
     Args:
         name: Hub id or folder.
         options: How weights become a model.
-        auto_class: The name of the class of transformers that knows models of the wanted kind.
+        auto_classes: The names of the classes of transformers that know models of the wanted kind; the first that
+            knows this one loads it.
 
     Raises:
         UserError: It cannot be found, is of another kind, or lacks weights.
     """
     folder = resolve_model(name, revision=options.revision)
     if is_adapter(folder):
-        return load_merged(name, folder, options, lambda base: load_model(base, options, auto_class))
+        return load_merged(name, folder, options, lambda base: load_model(base, options, auto_classes))
     import transformers
 
-    auto = getattr(transformers, auto_class)
     with explained(f"the model {name!r}"):
         config = transformers.AutoConfig.from_pretrained(folder, **_source(options))
     if config.is_encoder_decoder:
         raise UserError(f"{name!r} is an encoder-decoder model.", "Choose a decoder-only model.")
-    if type(config) not in auto._model_mapping and auto_class not in (getattr(config, "auto_map", None) or {}):
-        raise UserError(
-            f"{name!r} is a {config.model_type} model, which {auto_class} does not load.",
-            "The modality text takes causal language models, vision_language those that answer prompts with images.",
-        )
-    return load_weights(name, folder, config, auto, options)
+    return load_weights(name, folder, config, _auto_class(name, config, auto_classes), options)
 
 
 def load_weights(name: str, folder: str, config: Any, model_class: Any, options: LoadOptions) -> Any:
@@ -117,9 +112,25 @@ def load_weights(name: str, folder: str, config: Any, model_class: Any, options:
             **_source(options),
             **extra,
         )
-    _check_report(name, report)
+    check_report(name, report)
     setattr(model, ORIGINAL_DROPOUT, dropout)
     return model
+
+
+def _auto_class(name: str, config: Any, auto_classes: Sequence[str]) -> Any:
+    """The first of some classes of transformers that knows a model by its config."""
+    import transformers
+
+    own_code = getattr(config, "auto_map", None) or {}
+    for auto_class in auto_classes:
+        auto = getattr(transformers, auto_class)
+        if type(config) in auto._model_mapping or auto_class in own_code:
+            return auto
+    raise UserError(
+        f"{name!r} is a {config.model_type} model, which {' or '.join(auto_classes)} does not load.",
+        "The modality text takes causal language models, vision_language those that answer prompts with images, "
+        "audio_language those that answer prompts with sounds.",
+    )
 
 
 def is_adapter(folder: str) -> bool:
@@ -207,8 +218,16 @@ def _quantization_config(bits: Quantization) -> Any:
     )
 
 
-def _check_report(name: str, report: Any) -> None:
-    """Refuse weights that are not there: transformers would draw them at random with a warning."""
+def check_report(name: str, report: Any) -> None:
+    """Refuse weights that are not there: transformers would draw them at random with a warning.
+
+    Args:
+        name: What the user calls the model.
+        report: Of `from_pretrained` with `output_loading_info`.
+
+    Raises:
+        UserError: Some are missing.
+    """
     missing = sorted(report["missing_keys"])
     if missing:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Laying cells with images out as tensors: tokens as in text's `padded` layout, images once each.
+"""Laying cells with media out as tensors: tokens as in text's `padded` layout, media once each.
 
 Beside the tensors that `modalign.modalities.text.collation` makes, `batch.inputs` holds for N cells of at most T
 tokens:
@@ -6,8 +6,8 @@ tokens:
 | name         |                                                                                                       |
 |--------------|-------------------------------------------------------------------------------------------------------|
 | `token_wise` | by the processor's key, (N, T, ...): what it says of each token, such as its type                     |
-| `images`     | a list with the processor's tensors for each distinct set of images, none of which is cut or joined   |
-| `images_of`  | N plain ints: which of `images` belongs to the cell, or `NO_IMAGES`                                   |
+| `media`      | a list with the processor's tensors for each distinct set of media, none of which is cut or joined    |
+| `media_of`   | N plain ints: which of `media` belongs to the cell, or `NO_MEDIA`                                     |
 """
 
 from collections.abc import Sequence
@@ -18,26 +18,26 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from modalign.modalities.text import collation as text_collation
-from modalign.modalities.vision_language.cell import VisionCell
+from modalign.modalities.vision_language.cell import MediaCell
 
-NO_IMAGES = -1
+NO_MEDIA = -1
 CROSS_ATTENTION = "cross_attention_mask"
 """(P, images, tiles): which tiles a token sees. What follows the last image sees what the prompt's last token sees."""
 
 
-def collate(cells: Sequence[VisionCell]) -> dict[str, Any]:
+def collate(cells: Sequence[MediaCell]) -> dict[str, Any]:
     """The tensors of N >= 1 cells."""
     inputs = text_collation.collate(cells, "padded")
-    images: dict[str, dict[str, Tensor]] = {}
+    media: dict[str, dict[str, Tensor]] = {}
     for cell in cells:
-        if cell.vision_key:
-            images.setdefault(cell.vision_key, dict(cell.vision))
-    numbers = {key: number for number, key in enumerate(images)}
+        if cell.media_key:
+            media.setdefault(cell.media_key, dict(cell.media))
+    numbers = {key: number for number, key in enumerate(media)}
     return {
         **inputs,
         "token_wise": _token_wise(cells, inputs["input_ids"].shape[1]),
-        "images": list(images.values()),
-        "images_of": tuple(numbers.get(cell.vision_key, NO_IMAGES) for cell in cells),
+        "media": list(media.values()),
+        "media_of": tuple(numbers.get(cell.media_key, NO_MEDIA) for cell in cells),
     }
 
 
@@ -45,28 +45,28 @@ def select_cells(inputs: dict[str, Any], keep: Tensor) -> dict[str, Any]:
     """The same for some of the cells.
 
     Args:
-        inputs: As collated; with the `features` of each of its `images`, if they have been encoded.
+        inputs: As collated; with the `features` of each of its `media`, if they have been encoded.
         keep: `(N,)` bool, true somewhere.
     """
     selected = text_collation.select_cells(inputs, keep)
     width = selected["input_ids"].shape[1]
-    kept = [number for number, wanted in zip(inputs["images_of"], keep.tolist(), strict=True) if wanted]
-    used = sorted({number for number in kept if number != NO_IMAGES})
+    kept = [number for number, wanted in zip(inputs["media_of"], keep.tolist(), strict=True) if wanted]
+    used = sorted({number for number in kept if number != NO_MEDIA})
     return {
         **selected,
         "token_wise": {name: values[keep, :width] for name, values in inputs["token_wise"].items()},
-        **{name: [inputs[name][number] for number in used] for name in ("images", "features") if name in inputs},
-        "images_of": tuple(NO_IMAGES if number == NO_IMAGES else used.index(number) for number in kept),
+        **{name: [inputs[name][number] for number in used] for name in ("media", "features") if name in inputs},
+        "media_of": tuple(NO_MEDIA if number == NO_MEDIA else used.index(number) for number in kept),
     }
 
 
-def _token_wise(cells: Sequence[VisionCell], width: int) -> dict[str, Tensor]:
+def _token_wise(cells: Sequence[MediaCell], width: int) -> dict[str, Tensor]:
     """Zero, which is an ordinary text token in every family, for completions, padding and prompts that lack a key."""
     names = sorted({name for cell in cells for name in cell.token_wise})
     return {name: _padded(name, cells, width) for name in names}
 
 
-def _padded(name: str, cells: Sequence[VisionCell], width: int) -> Tensor:
+def _padded(name: str, cells: Sequence[MediaCell], width: int) -> Tensor:
     rows = [
         _continued(name, cell.token_wise[name], len(cell.completion)) if name in cell.token_wise else None
         for cell in cells

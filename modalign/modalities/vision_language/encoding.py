@@ -1,4 +1,4 @@
-"""From comparisons to cells of tokens and images."""
+"""From comparisons to cells of tokens and media."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from modalign.core.errors import RowError
 from modalign.modalities.image.decoding import MIN_SIDE
 from modalign.modalities.text.corrected_tokens import marked_tokens
 from modalign.modalities.text.truncation import Limits
-from modalign.modalities.vision_language.cell import VisionCell
-from modalign.modalities.vision_language.tokenization import VisionPrompt, VisionTokenizer
+from modalign.modalities.vision_language.cell import MediaCell
+from modalign.modalities.vision_language.tokenization import MediaPrompt, MediaTokenizer
 
 TooLong = Literal["error", "resize"]
 RESIZES = 8
@@ -23,18 +23,18 @@ WELL_FILLED = 0.95
 
 
 @dataclass(frozen=True)
-class VisionEncoder:
+class MediaEncoder:
     """Encodes comparisons; a context that candidates share is processed once.
 
     Args:
         tokens: How prompts and responses become tokens.
         limits: How many of them are allowed; prompts are never cut.
-        too_long: Whether the images of a prompt that is too long are scaled down until it fits.
+        too_long: Whether the images of a prompt that is too long are scaled down until it fits; None for other media.
     """
 
-    tokens: VisionTokenizer
+    tokens: MediaTokenizer
     limits: Limits
-    too_long: TooLong = "error"
+    too_long: TooLong | None = None
 
     def encode(self, comparison: Comparison) -> Example:
         """Encode every candidate under its own context, or under the prompt they share.
@@ -55,6 +55,7 @@ class VisionEncoder:
         room = self.limits.prompt_room(max(map(len, cut)))
         fitted = [self._fitted(*pair, room, extra) for pair in zip(contexts, prompts, strict=True)]
         _refuse_made_equal(places, completions, cut)
+        smaller = any(a is not b for a, b in zip(fitted, prompts, strict=True))
         marked = marked_tokens(comparison, completions, list(map(len, cut)), self.tokens.tokenizer)
         return Example(
             comparison,
@@ -63,10 +64,10 @@ class VisionEncoder:
                 for place, completion, corrected in zip(places, cut, marked, strict=True)
             ),
             sizes=tuple(map(len, cut)),
-            truncated=cut != completions or any(a is not b for a, b in zip(fitted, prompts, strict=True)),
+            truncated=cut != completions or smaller or any(prompt.cut for prompt in fitted),
         )
 
-    def encode_prompt(self, prompt: Any, room: int | None, extra: Mapping[str, Any] | None = None) -> VisionPrompt:
+    def encode_prompt(self, prompt: Any, room: int | None, extra: Mapping[str, Any] | None = None) -> MediaPrompt:
         """A prompt to generate from, of at most `room` tokens.
 
         Raises:
@@ -74,25 +75,25 @@ class VisionEncoder:
         """
         return self._fitted(prompt, self.tokens.prompt(prompt, extra or {}), room, extra or {})
 
-    def _fitted(self, context: Any, prompt: VisionPrompt, room: int | None, extra: Mapping[str, Any]) -> VisionPrompt:
+    def _fitted(self, context: Any, prompt: MediaPrompt, room: int | None, extra: Mapping[str, Any]) -> MediaPrompt:
         """The prompt where `room` tokens hold it, or else with smaller images."""
         if room is None or len(prompt.ids) <= room:
             return prompt
-        if self.too_long == "resize" and prompt.images:
+        if self.too_long == "resize" and prompt.opened:
             resized = self._resized(context, prompt, room, extra)
             if resized is not None:
                 return resized
         raise self._refusal(prompt, room)
 
-    def _resized(self, context: Any, prompt: VisionPrompt, room: int, extra: Mapping[str, Any]) -> VisionPrompt | None:
+    def _resized(self, context: Any, prompt: MediaPrompt, room: int, extra: Mapping[str, Any]) -> MediaPrompt | None:
         """The prompt with its images scaled down by one factor, as little as `room` asks; None where nothing helps."""
-        smallest = min(1.0, MIN_SIDE / min(min(image.size) for image in prompt.images))
+        smallest = min(1.0, MIN_SIDE / min(min(image.size) for image in prompt.opened))
         fitting = self.tokens.prompt(context, extra, smallest)
         if len(fitting.ids) > room:
             return None
         low, high = smallest, 1.0
         # The tokens of an image grow with its area, though in steps and up to a limit: so much for a first guess.
-        scale = sqrt(max(0, room - len(prompt.ids) + prompt.image_tokens) / max(1, prompt.image_tokens))
+        scale = sqrt(max(0, room - len(prompt.ids) + prompt.media_tokens) / max(1, prompt.media_tokens))
         for _ in range(RESIZES):
             scale = scale if low < scale < high else sqrt(low * high)
             tried = self.tokens.prompt(context, extra, scale)
@@ -105,29 +106,30 @@ class VisionEncoder:
             scale = sqrt(low * high)
         return fitting
 
-    def _refusal(self, prompt: VisionPrompt, room: int) -> RowError:
-        images = f", {prompt.image_tokens} of them for {len(prompt.images)} images" if prompt.images else ""
+    def _refusal(self, prompt: MediaPrompt, room: int) -> RowError:
+        noun, count = self.tokens.medium.noun, len(prompt.opened)
+        media = f", {prompt.media_tokens} of them for {count} {noun}s" if count else ""
         cures = ["Raise modality.max_length"]
-        if prompt.images:
+        if count and self.too_long is not None:
             cures.append(
                 "set modality.too_long: resize to scale such images down"
                 if self.too_long == "error"
                 else "make the prompt shorter: the smallest images do not help"
             )
         return RowError(
-            f"the prompt is too long: it has {len(prompt.ids)} tokens{images}, and {room} fit",
+            f"the prompt is too long: it has {len(prompt.ids)} tokens{media}, and {room} fit",
             f"{', '.join(cures)}, or leave such rows out by on_bad_row: skip.",
             "prompt",
         )
 
 
-def _cell(prompt: VisionPrompt, completion: Sequence[int], corrected: Tensor | None) -> VisionCell:
-    return VisionCell(
+def _cell(prompt: MediaPrompt, completion: Sequence[int], corrected: Tensor | None) -> MediaCell:
+    return MediaCell(
         torch.tensor(prompt.ids, dtype=torch.int32),
         torch.tensor(completion, dtype=torch.int32),
         prompt.token_wise,
-        prompt.vision,
-        prompt.vision_key,
+        prompt.media,
+        prompt.media_key,
         corrected=corrected,
     )
 

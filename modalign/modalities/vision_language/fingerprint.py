@@ -3,9 +3,8 @@
 from typing import Any
 
 
-def processor_content(processor: Any) -> dict[str, Any]:
-    """A processor's settings and those of its image processor; its tokenizer is hashed apart."""
-    images = processor.image_processor
+def processor_content(processor: Any, part: Any) -> dict[str, Any]:
+    """A processor's settings and those of the part of it that processes media; its tokenizer is hashed apart."""
     own = {
         name: value
         for name, value in vars(processor).items()
@@ -15,5 +14,5 @@ def processor_content(processor: Any) -> dict[str, Any]:
         "class": type(processor).__name__,
         "settings": own,
         "chat_template": processor.chat_template,
-        "images": {"class": type(images).__name__, **images.to_dict()},
+        "media": {"class": type(part).__name__, **part.to_dict()},
     }

@@ -1,4 +1,4 @@
-"""Telling a model's vision part from its language model, so that it can stay as it is."""
+"""Telling what sees or hears in a model from its language model, so that it can stay as it is."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -8,14 +8,20 @@ from torch import nn
 
 from modalign.core.errors import UserError
 
+TRAIN_VISION = "train_vision"
 
-def vision_modules(model: Any) -> list[str]:
-    """Full names of the largest modules that are no part of the language model: the vision tower and its projector.
+
+def tower_modules(model: Any, option: str = TRAIN_VISION) -> list[str]:
+    """Full names of the largest modules that are no part of the language model: the tower and its projector.
+
+    Args:
+        model: As loaded.
+        option: The modality's option that trains them too, for messages.
 
     Raises:
         UserError: They cannot be told apart from the language model.
     """
-    language = set(_language_modules(model))
+    language = set(_language_modules(model, option))
     return [name for name, module in _outside(model, "", language) if any(True for _ in module.parameters())]
 
 
@@ -24,7 +30,7 @@ def freeze(model: Any, names: Sequence[str]) -> None:
 
     Args:
         model: As loaded.
-        names: Its `vision_modules`. In evaluation mode, statistics of a batch, which some towers keep, do not change
+        names: Its `tower_modules`. In evaluation mode, statistics of a batch, which some towers keep, do not change
             them; weights beside them, such as a learned line break between rows of patches, are frozen too.
     """
     language = {id(weight) for module in _language_modules(model) for weight in module.parameters()}
@@ -40,21 +46,21 @@ def pattern(names: Sequence[str]) -> str:
     return rf"(?:{'|'.join(map(re.escape, names))})(?:\..*)?"
 
 
-def told(policy: nn.Module, names: Sequence[str]) -> str:
+def told(policy: nn.Module, names: Sequence[str], option: str = TRAIN_VISION) -> str:
     """What is frozen and how much trains, in a line."""
     trained = sum(weight.numel() for weight in policy.parameters() if weight.requires_grad)
     whole = sum(weight.numel() for weight in policy.parameters())
-    return f"{trained:,} of {whole:,} weights train; frozen without modality.train_vision: {', '.join(names)}"
+    return f"{trained:,} of {whole:,} weights train; frozen without modality.{option}: {', '.join(names)}"
 
 
-def _language_modules(model: Any) -> Iterator[nn.Module]:
+def _language_modules(model: Any, option: str = TRAIN_VISION) -> Iterator[nn.Module]:
     """The decoder with all in it, the embeddings and the output head."""
     decoder = model.get_decoder()
     if decoder is model or decoder is model.base_model:
         raise UserError(
-            f"It cannot be told which part of {type(model).__name__} sees and which writes, so that the former could "
+            f"It cannot be told which part of {type(model).__name__} sees or hears and which writes, so that it could "
             "be frozen.",
-            "Set modality.train_vision to true, which trains both.",
+            f"Set modality.{option} to true, which trains both.",
         )
     for part in (decoder, model.get_input_embeddings(), model.get_output_embeddings()):
         if part is not None:

@@ -1,4 +1,4 @@
-"""How likely a vision-language model finds responses to prompts with images."""
+"""How likely a model that sees or hears finds responses to prompts with media."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,23 +14,24 @@ from modalign.modalities.text.corrected_tokens import PROVIDES, corrected_sums
 from modalign.modalities.text.logprobs import completion_logps, joined, likeliest_tokens, token_grid
 from modalign.modalities.text.model_checks import check_positions
 from modalign.modalities.vision_language.collation import select_cells
-from modalign.modalities.vision_language.vision import forwards, with_features
+from modalign.modalities.vision_language.towers import forwards, with_features
 
 MISLED = "misled_logps"
 """`(B, K)`, in the column of the chosen: the log-probability, under the row's own image, of the tokens that the model
-finds likeliest in each place of the chosen response under the other image; 0 in other columns (POVID)."""
-
-CHOSEN_ELSEWHERE = under(CHOSEN, OTHER_IMAGE)
+finds likeliest in each place of the chosen response under the other one; 0 in other columns (POVID)."""
 
 
-def image_text_likelihood(model: nn.Module, batch: PreferenceBatch, needs: Needs, chunk_size: int) -> Likelihood:
-    """The summed log-probabilities of completion tokens, each distinct set of images encoded once.
+def media_text_likelihood(
+    model: nn.Module, batch: PreferenceBatch, needs: Needs, chunk_size: int, contrast: str = OTHER_IMAGE
+) -> Likelihood:
+    """The summed log-probabilities of completion tokens, each distinct set of media encoded once.
 
     Args:
-        model: A transformers image-text-to-text model, or a peft model around one.
+        model: A transformers model of media and text, or a peft model around one.
         batch: As `collation` lays its inputs out.
         needs: Of its extra quantities, `misled_logps` is computed here, and those of corrected tokens as for text.
         chunk_size: How many tokens' logits are held at once.
+        contrast: The context that misleads the model.
 
     Raises:
         ConfigError: A sequence is longer than the model takes, or `needs` asks for cells that the batch has not.
@@ -38,7 +39,7 @@ def image_text_likelihood(model: nn.Module, batch: PreferenceBatch, needs: Needs
     causal = unwrapped(model)
     check_positions(causal, batch.inputs["longest"], "A sequence")
     inputs = with_features(causal, batch.inputs)
-    scored = _with_misled(causal, inputs, batch, chunk_size) if MISLED in needs.extra else inputs
+    scored = _with_misled(causal, inputs, batch, chunk_size, contrast) if MISLED in needs.extra else inputs
     free = batch.cells_of(needs.no_grad_roles)
     logps = _logps(causal, scored, chunk_size, free)
     own, misled = logps[: len(inputs["cells"])], logps[len(inputs["cells"]) :]
@@ -71,13 +72,16 @@ def _over_forwards(causal: Any, inputs: dict[str, Any], chunk_size: int, compute
     return joined(parts, inputs)
 
 
-def _with_misled(causal: Any, inputs: dict[str, Any], batch: PreferenceBatch, chunk_size: int) -> dict[str, Any]:
+def _with_misled(
+    causal: Any, inputs: dict[str, Any], batch: PreferenceBatch, chunk_size: int, contrast: str
+) -> dict[str, Any]:
     """The same inputs, in which the chosen cells' places are scored a second time: for what misled the model."""
-    chosen, elsewhere = (batch.cells_of(frozenset({role})) for role in (CHOSEN, CHOSEN_ELSEWHERE))
+    there = under(CHOSEN, contrast)
+    chosen, elsewhere = (batch.cells_of(frozenset({role})) for role in (CHOSEN, there))
     if not elsewhere.any():
         raise ConfigError(
-            f"{MISLED} are computed from cells of the role {CHOSEN_ELSEWHERE!r}, and the batch has none.",
-            f"Add {CHOSEN_ELSEWHERE!r} to the objective's extra_roles.",
+            f"{MISLED} are computed from cells of the role {there!r}, and the batch has none.",
+            f"Add {there!r} to the objective's extra_roles.",
         )
     some = select_cells(inputs, elsewhere)
     likeliest = _over_forwards(causal, some, chunk_size, likeliest_tokens)

@@ -1,4 +1,4 @@
-"""Checking prompts with images, and bringing messages into the form that a chat template reads."""
+"""Checking prompts with media, and bringing messages into the form that a chat template reads."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -6,30 +6,30 @@ from typing import Any
 
 from modalign.core.errors import ConfigError, RowError
 from modalign.modalities.text.chat import ChatRenderer, Message, is_chat
-from modalign.modalities.vision_language.prompts import question, text_part
+from modalign.modalities.vision_language.prompts import IMAGE, NOUNS, question, text_part
 
 PROBE = "qzj"
-PROBE_CHAT: list[Message] = [
-    {"role": "user", "content": [{"type": "image"}, text_part(PROBE)]},
-    {"role": "assistant", "content": [text_part(PROBE)]},
-]
 
 
-def checked_prompt(prompt: Any) -> list[Message]:
+def checked_prompt(prompt: Any, kind: str = IMAGE) -> list[Message]:
     """The messages of a prompt, their content as lists of parts; text becomes the user's one message.
 
+    Args:
+        prompt: What a row or a user gave.
+        kind: Of the media that it may hold.
+
     Raises:
-        RowError: It is neither text nor a chat, a message is malformed, or a part is neither text nor an image.
+        RowError: It is neither text nor a chat, a message is malformed, or a part is neither text nor of the kind.
     """
     if isinstance(prompt, str):
-        return [dict(message) for message in question(prompt)]
+        return [dict(message) for message in question(prompt, kind=kind)]
     if not is_chat(prompt):
         raise RowError(
             f"the prompt is of type {type(prompt).__name__}", "Write a string, or a list of messages.", "prompt"
         )
     if not prompt:
         raise RowError("the prompt is a chat without messages", "Add the user's message.", "prompt")
-    return [_checked_message(message, number) for number, message in enumerate(prompt)]
+    return [_checked_message(message, number, kind) for number, message in enumerate(prompt)]
 
 
 def texts_of(messages: Sequence[Message]) -> list[str]:
@@ -38,43 +38,56 @@ def texts_of(messages: Sequence[Message]) -> list[str]:
 
 
 class PartsRenderer(ChatRenderer):
-    """Renders messages with images through a processor's chat template.
+    """Renders messages with media through a processor's chat template.
 
-    Templates of one kind read every content as a list of parts, those of the other read text where there is no image.
+    Templates of one kind read every content as a list of parts, those of the other read text where there is no medium.
     Which kind it is shows a chat that is rendered once.
+
+    Args:
+        processor: Whose template is used.
+        options: Variables for the template.
+        kind: Of the media.
     """
+
+    def __init__(self, processor: Any, options: Mapping[str, Any], kind: str = IMAGE) -> None:
+        super().__init__(processor, options)
+        self.kind = kind
 
     def render(self, messages: list[Message], extra: Mapping[str, Any], generation_prompt: bool) -> str:
         """See `ChatRenderer.render`; messages are those of `checked_prompt`, or replies with text for content."""
-        return super().render([_in_form(message, self._reads_parts) for message in messages], extra, generation_prompt)
+        named = [self._in_form(message, self._reads_parts) for message in messages]
+        return super().render(named, extra, generation_prompt)
 
     @cached_property
     def _reads_parts(self) -> bool:
+        chat: list[Message] = [
+            {"role": "user", "content": [{"type": self.kind}, text_part(PROBE)]},
+            {"role": "assistant", "content": [text_part(PROBE)]},
+        ]
         for parts in (True, False):
             try:
-                text = super().render([_in_form(message, parts) for message in PROBE_CHAT], {}, generation_prompt=False)
+                text = super().render([self._in_form(message, parts) for message in chat], {}, generation_prompt=False)
             except RowError:
                 continue
             # A template that takes the list of parts for text writes Python's form of it.
-            if text.count(PROBE) == len(PROBE_CHAT) and "'type'" not in text and '"type"' not in text:
+            if text.count(PROBE) == len(chat) and "'type'" not in text and '"type"' not in text:
                 return parts
         raise ConfigError(
-            "The chat template does not write messages whose content is text and images.",
-            "Set modality.chat_template to one made for this model's images.",
+            f"The chat template does not write messages whose content is text and {NOUNS[self.kind]}s.",
+            f"Set modality.chat_template to one made for this model's {NOUNS[self.kind]}s.",
         )
 
+    def _in_form(self, message: Message, parts: bool) -> Message:
+        """The message as a template reads it; media are only named there."""
+        content = message["content"]
+        content = [text_part(content)] if isinstance(content, str) else content
+        named = [{"type": self.kind} if part["type"] == self.kind else part for part in content]
+        if not parts and all(part["type"] == "text" for part in named):
+            return {**message, "content": "".join(part["text"] for part in named)}
+        return {**message, "content": named}
 
-def _in_form(message: Message, parts: bool) -> Message:
-    """The message as a template reads it; images are only named there."""
-    content = message["content"]
-    content = [text_part(content)] if isinstance(content, str) else content
-    named = [{"type": "image"} if part["type"] == "image" else part for part in content]
-    if not parts and all(part["type"] == "text" for part in named):
-        return {**message, "content": "".join(part["text"] for part in named)}
-    return {**message, "content": named}
 
-
-def _checked_message(message: Any, number: int) -> Message:
+def _checked_message(message: Any, number: int, kind: str) -> Message:
     if not isinstance(message, Mapping):
         raise RowError(
             f"message {number} is {type(message).__name__}, not a mapping with 'role' and 'content'",
@@ -89,10 +102,10 @@ def _checked_message(message: Any, number: int) -> Message:
             "prompt",
         )
     kept = {key: value for key, value in message.items() if value is not None}
-    return {**kept, "role": role, "content": _parts(message, number)}
+    return {**kept, "role": role, "content": _parts(message, number, kind)}
 
 
-def _parts(message: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
+def _parts(message: Mapping[str, Any], number: int, kind: str) -> list[dict[str, Any]]:
     content = message.get("content")
     if isinstance(content, str):
         return [dict(text_part(content))]
@@ -104,24 +117,24 @@ def _parts(message: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
             "Write a string, or a list of parts.",
             "prompt",
         )
-    return [_part(part, number) for part in content or ()]
+    return [_part(part, number, kind) for part in content or ()]
 
 
-def _part(part: Any, number: int) -> dict[str, Any]:
-    kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind == "text" and isinstance(part.get("text"), str):
+def _part(part: Any, number: int, kind: str) -> dict[str, Any]:
+    own = part.get("type") if isinstance(part, Mapping) else None
+    if own == "text" and isinstance(part.get("text"), str):
         return {"type": "text", "text": part["text"]}
-    if kind == "image" and part.get("image") is not None:
-        return {"type": "image", "image": part["image"]}
+    if own == kind and part.get(kind) is not None:
+        return {"type": kind, kind: part[kind]}
     raise RowError(
-        f"message {number} holds a part that cannot be used: {_shown(part)}",
-        "Write parts as {'type': 'text', 'text': ...} and {'type': 'image', 'image': ...}.",
+        f"message {number} holds a part that cannot be used: {_shown(part, kind)}",
+        f"Write parts as {{'type': 'text', 'text': ...}} and {{'type': '{kind}', '{kind}': ...}}.",
         "prompt",
     )
 
 
-def _shown(part: Any) -> str:
+def _shown(part: Any, kind: str) -> str:
     if not isinstance(part, Mapping):
         return f"{type(part).__name__}"
-    empty = [key for key in ("text", "image") if key == part.get("type") and part.get(key) is None]
+    empty = [key for key in ("text", kind) if key == part.get("type") and part.get(key) is None]
     return f"type {part.get('type')!r}" + (f" without {empty[0]}" if empty else "")

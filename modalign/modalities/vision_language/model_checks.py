@@ -9,7 +9,7 @@ from torch import Tensor
 from modalign.core.errors import ConfigError
 from modalign.modalities.modes import eval_mode
 from modalign.modalities.vision_language.prompts import question
-from modalign.modalities.vision_language.tokenization import VisionPrompt, VisionTokenizer
+from modalign.modalities.vision_language.tokenization import MediaPrompt, MediaTokenizer
 
 PROBE_SIZES = ((96, 64), (57, 161))
 """Wide and tall, and of sides that no patch divides: processors and towers may round them apart."""
@@ -17,7 +17,7 @@ PROBE_SIZES = ((96, 64), (57, 161))
 NOT_TAKEN = (ValueError, RuntimeError, TypeError, IndexError)
 
 
-def check_image_tokens(model: Any, tokens: VisionTokenizer) -> None:
+def check_image_tokens(model: Any, tokens: MediaTokenizer) -> None:
     """Refuse a processor that does not fit the model, by images of a probe.
 
     Families whose images are no tokens of the prompt (Mllama's cross-attention) have nothing to compare.
@@ -40,9 +40,9 @@ def check_image_tokens(model: Any, tokens: VisionTokenizer) -> None:
             )
 
 
-def _features(model: Any, prompt: VisionPrompt, tokens: VisionTokenizer) -> int:
+def _features(model: Any, prompt: MediaPrompt, tokens: MediaTokenizer) -> int:
     """How many features a model's tower gives for the images of a prompt."""
-    vision = {name: _placed(value, model) for name, value in prompt.vision.items()}
+    vision = {name: placed(value, model) for name, value in prompt.media.items()}
     try:
         with eval_mode(model), torch.no_grad():
             features = model.base_model.get_image_features(**vision, return_dict=True).pooler_output
@@ -55,5 +55,6 @@ def _features(model: Any, prompt: VisionPrompt, tokens: VisionTokenizer) -> int:
     return sum(part.shape[:-1].numel() for part in parts)
 
 
-def _placed(value: Tensor, model: Any) -> Tensor:
+def placed(value: Tensor, model: Any) -> Tensor:
+    """A tensor as a model takes it: on its device, floating point in its dtype."""
     return value.to(model.device, model.dtype) if value.is_floating_point() else value.to(model.device)

@@ -1,4 +1,4 @@
-"""Loading a processor: what turns text with images into a vision-language model's inputs."""
+"""Loading a processor: what turns text with media into a model's inputs."""
 
 import os
 from collections.abc import Mapping
@@ -16,17 +16,30 @@ from modalign.modalities.text.loading import ADAPTER_CONFIG, base_of, is_adapter
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 
 TOKENS = frozenset({"input_ids", "attention_mask", "labels"})
-"""What a processor returns beside a prompt's images: `labels` (PaliGemma) would train on the prompt."""
+"""What a processor returns beside a prompt's media: `labels` (PaliGemma) would train on the prompt."""
 
 TOKEN_WISE = frozenset({"token_type_ids", "mm_token_type_ids", "cross_attention_mask"})
-IMAGE_WISE = ("pixel", "image", "aspect_ratio", "spatial")
+MEDIA_WISE = ("pixel", "image", "aspect_ratio", "spatial", "input_features", "feature_attention", "audio")
 
 
-def load_processor(name: str, revision: str | None, trust_remote_code: bool) -> Any:
+def load_processor(
+    name: str,
+    revision: str | None,
+    trust_remote_code: bool,
+    part: str,
+    models: str,
+) -> Any:
     """The processor of a hub id or folder; that of its base model where an adapter's folder holds none.
 
+    Args:
+        name: Hub id or folder.
+        revision: Branch, tag or commit of a hub id.
+        trust_remote_code: Whether the repository's own Python code may run.
+        part: The attribute with what processes the media.
+        models: What models that have it are called, for messages.
+
     Raises:
-        UserError: It cannot be found or read, or takes no images.
+        UserError: It cannot be found or read, or does not take the media.
     """
     # Data workers are forked from a process that has tokenised: tokenizers would warn of a deadlock in each of them.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -34,15 +47,15 @@ def load_processor(name: str, revision: str | None, trust_remote_code: bool) -> 
 
     folder = resolve_model(name, (*PROCESSOR_FILES, ADAPTER_CONFIG, "config.json"), revision)
     if is_adapter(folder) and not any((Path(folder) / file).is_file() for file in PROCESSOR_FILES):
-        return load_processor(base_of(folder), None, trust_remote_code)
+        return load_processor(base_of(folder), None, trust_remote_code, part, models)
     with explained(f"the processor of {name!r}"):
         processor = AutoProcessor.from_pretrained(folder, revision=revision, trust_remote_code=trust_remote_code)
-    missing = [part for part in ("tokenizer", "image_processor") if getattr(processor, part, None) is None]
+    missing = [part for part in ("tokenizer", part) if getattr(processor, part, None) is None]
     if missing:
         raise UserError(
             f"What {name!r} has is a {type(processor).__name__} without {' and '.join(missing)}.",
-            f"Name a vision-language model, whose folder holds {PROCESSOR_FILES[0]} or {PROCESSOR_FILES[1]}; the text "
-            "modality takes models without images.",
+            f"Name a {models} model, whose folder holds {PROCESSOR_FILES[0]} or {PROCESSOR_FILES[1]}; the text "
+            "modality takes models of text alone.",
         )
     return processor
 
@@ -61,7 +74,7 @@ def set_chat_template(processor: Any, template: str | None) -> None:
         )
     if template is None:
         raise ConfigError(
-            "The processor has no chat template, which prompts with images are written by.",
+            "The processor has no chat template, which prompts with media are written by.",
             "Set modality.chat_template to a Jinja file, or name a modality.processor that has one.",
         )
     processor.chat_template = template
@@ -76,12 +89,12 @@ def placeholders(processor: Any) -> tuple[str, ...]:
 
 
 def by_kind(encoded: Mapping[str, Any], length: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What a processor returned beside ids: `(P, ...)` values of tokens, and tensors of images as they are.
+    """What a processor returned beside ids: `(P, ...)` values of tokens, and tensors of media as they are.
 
     Raises:
         ConfigError: Something is no tensor.
     """
-    token_wise, vision = {}, {}
+    token_wise, media = {}, {}
     for name, value in encoded.items():
         if name in TOKENS:
             continue
@@ -90,9 +103,9 @@ def by_kind(encoded: Mapping[str, Any], length: int) -> tuple[dict[str, Tensor],
                 f"The processor returns {name!r} as {type(value).__name__}, which cannot be put into a batch.",
                 "Use a processor that returns tensors, or report the model's name.",
             )
-        of_tokens = value.shape[:2] == torch.Size((1, length)) and not name.startswith(IMAGE_WISE)
+        of_tokens = value.shape[:2] == torch.Size((1, length)) and not name.startswith(MEDIA_WISE)
         if name in TOKEN_WISE or of_tokens:
             token_wise[name] = value[0]
         else:
-            vision[name] = value
-    return token_wise, vision
+            media[name] = value
+    return token_wise, media

@@ -1,8 +1,9 @@
-"""Prompts with images: chats whose messages hold text and images in the order in which they are read.
+"""Prompts with media: chats whose messages hold text and images, or text and sounds, in the order they are taken in.
 
 A prompt is a list of messages; a message's content is text, or a list of parts: `{"type": "text", "text": ...}` and
-`{"type": "image", "image": ...}`. An image is a `Media` (a file, not decoded), a PIL image, or an `AlteredImage` of
-one. A response is a list with the assistant's message; it holds no images.
+`{"type": "image", "image": ...}` or `{"type": "audio", "audio": ...}`. An image is a `Media` (a file, not decoded), a
+PIL image, or an `AlteredImage` of one; a sound is a `Media`, a `Clip`, or an `AlteredSound` of one. A response is a
+list with the assistant's message; it holds no media.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,36 +13,47 @@ from modalign.core.errors import RowError
 
 Message = Mapping[str, Any]
 Part = Mapping[str, Any]
-IMAGE_TAG = "<image>"
+
+IMAGE = "image"
+AUDIO = "audio"
+NOUNS = {IMAGE: "image", AUDIO: "sound"}
+"""What the media of a kind are called; the kind itself is the type of their parts, and the key they are under."""
+
+IMAGE_TAG = f"<{IMAGE}>"
 
 
-def question(text: str, images: Sequence[Any] = ()) -> list[Message]:
-    """A chat of one user message: text in which `<image>` tags are replaced by images in their order.
+def tag(kind: str) -> str:
+    """What text may hold in the place of a medium."""
+    return f"<{kind}>"
 
-    Images without a tag stand before the text, as TRL places them.
+
+def question(text: str, media: Sequence[Any] = (), kind: str = IMAGE) -> list[Message]:
+    """A chat of one user message: text in which tags such as `<image>` are replaced by media in their order.
+
+    Media without a tag stand before the text, as TRL places images.
 
     Raises:
-        RowError: There are tags for more images than there are, or tags for some of them only.
+        RowError: There are tags for more media than there are, or tags for some of them only.
     """
-    return [{"role": "user", "content": tagged_content(text, images)}]
+    return [{"role": "user", "content": tagged_content(text, media, kind)}]
 
 
-def tagged_content(text: str, images: Sequence[Any]) -> list[Part]:
-    """The parts of a message whose text may hold `<image>` tags.
+def tagged_content(text: str, media: Sequence[Any], kind: str = IMAGE) -> list[Part]:
+    """The parts of a message whose text may hold tags.
 
     Raises:
-        RowError: There are tags, and not one for each image.
+        RowError: There are tags, and not one for each medium.
     """
-    pieces = text.split(IMAGE_TAG)
+    pieces = text.split(tag(kind))
     if len(pieces) == 1:
-        return [*map(image_part, images), text_part(text)]
-    if len(pieces) - 1 != len(images):
+        return [*(media_part(medium, kind) for medium in media), text_part(text)]
+    if len(pieces) - 1 != len(media):
         raise RowError(
-            f"the prompt has {len(pieces) - 1} {IMAGE_TAG} tags and {len(images)} images",
-            "Give one image a tag, or no tags at all.",
+            f"the prompt has {len(pieces) - 1} {tag(kind)} tags and {len(media)} {NOUNS[kind]}s",
+            f"Give one {NOUNS[kind]} a tag, or no tags at all.",
             "prompt",
         )
-    parts = [part for image, piece in zip(images, pieces[1:], strict=True) for part in _after(image, piece)]
+    parts = [part for medium, piece in zip(media, pieces[1:], strict=True) for part in _after(medium, piece, kind)]
     first = pieces[0]
     return [text_part(first), *parts] if first.strip() else parts
 
@@ -52,7 +64,11 @@ def answer(text: str) -> list[Message]:
 
 
 def image_part(image: Any) -> Part:
-    return {"type": "image", "image": image}
+    return media_part(image, IMAGE)
+
+
+def media_part(medium: Any, kind: str) -> Part:
+    return {"type": kind, kind: medium}
 
 
 def text_part(text: str) -> Part:
@@ -60,33 +76,43 @@ def text_part(text: str) -> Part:
 
 
 def images_of(prompt: Any) -> list[Any]:
-    """The images of a prompt, in reading order; none where it is plain text, and None for a part that holds none."""
-    return [
-        part.get("image") for message in _messages(prompt) for part in _parts(message) if part.get("type") == "image"
-    ]
+    """The images of a prompt; see `media_of`."""
+    return media_of(prompt, IMAGE)
+
+
+def media_of(prompt: Any, kind: str) -> list[Any]:
+    """The media of a prompt, in reading order; none where it is plain text, and None for a part that holds none."""
+    return [part.get(kind) for message in _messages(prompt) for part in _parts(message) if part.get("type") == kind]
 
 
 def with_images(prompt: Sequence[Message], images: Sequence[Any]) -> list[Message]:
-    """The same prompt with other images in the places of its own.
+    """The same prompt with other images; see `with_media`."""
+    return with_media(prompt, images, IMAGE)
+
+
+def with_media(prompt: Sequence[Message], media: Sequence[Any], kind: str) -> list[Message]:
+    """The same prompt with other media in the places of its own.
 
     Raises:
         ValueError: There is another number of them.
     """
-    if len(images) != len(images_of(prompt)):
-        raise ValueError(f"the prompt has {len(images_of(prompt))} images, and {len(images)} are given")
-    rest = iter(images)
+    own = len(media_of(prompt, kind))
+    if len(media) != own:
+        raise ValueError(f"the prompt has {own} {NOUNS[kind]}s, and {len(media)} are given")
+    rest = iter(media)
     return [
-        {**message, "content": [image_part(next(rest)) if part.get("type") == "image" else part for part in parts]}
+        {**message, "content": [media_part(next(rest), kind) if part.get("type") == kind else part for part in parts]}
         if (parts := list(_parts(message)))
         else message
         for message in prompt
     ]
 
 
-def _after(image: Any, text: str) -> list[Part]:
-    """An image and the text that follows its tag; a line break that only set the tag apart is left to the template."""
+def _after(medium: Any, text: str, kind: str) -> list[Part]:
+    """A medium and the text that follows its tag; a line break that only set the tag apart is left to the template."""
     text = text.removeprefix("\n")
-    return [image_part(image), text_part(text)] if text.strip() else [image_part(image)]
+    own = media_part(medium, kind)
+    return [own, text_part(text)] if text.strip() else [own]
 
 
 def _messages(prompt: Any) -> Iterator[Message]:

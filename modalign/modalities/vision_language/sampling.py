@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from modalign.modalities.modes import unwrapped
 from modalign.modalities.text.generation import Inputs, Prompted
-from modalign.modalities.vision_language.tokenization import PROCESSOR_ERRORS, VisionPrompt, VisionTokenizer
+from modalign.modalities.vision_language.tokenization import PROCESSOR_ERRORS, MediaPrompt, MediaTokenizer
 
 _PLACEHOLDERS = ("image_token_id", "image_token_index", "video_token_id", "video_token_index", "audio_token_id")
 
 
-def vision_prompt(prompt: VisionPrompt) -> Prompted:
+def media_prompt(prompt: MediaPrompt) -> Prompted:
     """A prompt whose draws depend on its tokens and on its images."""
     ids = ",".join(map(str, prompt.ids))
-    return Prompted(prompt.ids, f"{ids};{prompt.vision_key}" if prompt.vision_key else ids, prompt)
+    return Prompted(prompt.ids, f"{ids};{prompt.media_key}" if prompt.media_key else ids, prompt)
 
 
-def never_said(tokens: VisionTokenizer, model: nn.Module) -> list[int]:
+def never_said(tokens: MediaTokenizer, model: nn.Module) -> list[int]:
     """The tokens that stand for images: a model that says one would look for an image that is not there."""
     config = unwrapped(model).config
     named = {getattr(config, name, None) for name in _PLACEHOLDERS}
@@ -39,13 +39,13 @@ class ProcessedBatches:
         tokens: Encoded the prompts.
     """
 
-    tokens: VisionTokenizer
+    tokens: MediaTokenizer
 
     def __call__(self, prompts: Sequence[Prompted]) -> Iterator[tuple[Sequence[int], Inputs]]:
         """See `modalign.modalities.text.generation.LayOut`."""
         kinds: dict[tuple[int, bool], list[int]] = {}
         for place, prompted in enumerate(prompts):
-            kinds.setdefault((len(prompted.content.images), prompted.content.special), []).append(place)
+            kinds.setdefault((len(prompted.content.opened), prompted.content.special), []).append(place)
         for places in kinds.values():
             chosen = [prompts[place].content for place in places]
             inputs = _alone(chosen[0]) if len(chosen) == 1 else self._together(chosen)
@@ -54,17 +54,16 @@ class ProcessedBatches:
             else:
                 yield from (([place], _alone(prompt)) for place, prompt in zip(places, chosen, strict=True))
 
-    def _together(self, prompts: Sequence[VisionPrompt]) -> Inputs | None:
+    def _together(self, prompts: Sequence[MediaPrompt]) -> Inputs | None:
         """The processor's batch; None where it makes none, or another one."""
-        images = [list(prompt.images) for prompt in prompts]
+        media = self.tokens.medium.arguments([prompt.opened for prompt in prompts])
         try:
             batch: Any = self.tokens.processor(
                 text=[prompt.processed_text for prompt in prompts],
-                images=images if prompts[0].images else None,
                 add_special_tokens=prompts[0].special,
-                padding=True,
-                padding_side="left",
                 return_tensors="pt",
+                **self.tokens.medium.padding({"padding": True, "padding_side": "left"}),
+                **media,
             )
         except PROCESSOR_ERRORS:
             return None
@@ -74,8 +73,8 @@ class ProcessedBatches:
         return {name: value for name, value in batch.items() if name != "labels" and isinstance(value, Tensor)}
 
 
-def _alone(prompt: VisionPrompt) -> Inputs:
+def _alone(prompt: MediaPrompt) -> Inputs:
     """What the processor made of one prompt."""
     ids = torch.tensor([list(prompt.ids)])
     token_wise = {name: value[None] for name, value in prompt.token_wise.items()}
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **token_wise, **prompt.vision}
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **token_wise, **prompt.media}

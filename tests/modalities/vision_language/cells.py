@@ -15,7 +15,7 @@ from torch import Tensor
 
 from modalign.core.batch import Candidate, Comparison, Example, PreferenceBatch
 from modalign.core.modality import Modality
-from modalign.modalities.vision_language.cell import VisionCell
+from modalign.modalities.vision_language.cell import MediaCell
 from modalign.modalities.vision_language.collation import collate
 from tests.tiny_vlms import EOS
 
@@ -68,11 +68,11 @@ class Row:
         return self.processed(self.prompt_text + self.completion_text)
 
     @cached_property
-    def cell(self) -> VisionCell:
+    def cell(self) -> MediaCell:
         prompt = self.processed(self.prompt_text)
         completion = self.processor.tokenizer(self.completion_text, add_special_tokens=False)["input_ids"]
         vision = {name: value for name, value in prompt.items() if name not in (*TOKENS, *TOKEN_WISE)}
-        return VisionCell(
+        return MediaCell(
             prompt["input_ids"][0].int(),
             torch.tensor(completion, dtype=torch.int32),
             {name: prompt[name][0] for name in TOKEN_WISE if name in prompt},

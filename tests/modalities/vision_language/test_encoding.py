@@ -59,10 +59,10 @@ def test_prompts_are_the_processors_own_output(kept: Make, family: str, count: i
     cells = modality.encode(pair(images)).cells
     expected = directly(modality, images, "What is in the image?")
     assert cells[0].prompt.tolist() == expected["input_ids"][0].tolist()
-    seen = {**{name: value[None] for name, value in cells[0].token_wise.items()}, **cells[0].vision}
+    seen = {**{name: value[None] for name, value in cells[0].token_wise.items()}, **cells[0].media}
     assert set(seen) == set(expected) - {"input_ids", "attention_mask", "labels"}
     assert all(torch.equal(value, expected[name]) for name, value in seen.items())
-    assert bool(cells[0].vision) == bool(cells[0].vision_key) == (count > 0)
+    assert bool(cells[0].media) == bool(cells[0].media_key) == (count > 0)
     assert all(len(value) == len(cells[0].prompt) for value in cells[0].token_wise.values())
 
 
@@ -131,15 +131,15 @@ def test_a_context_that_candidates_share_is_processed_once(kept: Make, monkeypat
     )
     example = modality.encode(replace(comparison, candidates=comparison.candidates + extra))
     assert len(calls) == 2
-    keys = [cell.vision_key for cell in example.cells]
+    keys = [cell.media_key for cell in example.cells]
     assert keys[0] == keys[1] != keys[2] == keys[3]
 
 
 def test_the_key_of_images_is_that_of_their_content(kept: Make, tmp_path: Path) -> None:
     cells = [kept().encode(pair([image])).cells[0] for image in (media(), written(tmp_path), media(1))]
-    assert [cell.vision_key == cells[0].vision_key for cell in cells] == [True, True, False]
+    assert [cell.media_key == cells[0].media_key for cell in cells] == [True, True, False]
     both = kept().encode(pair([media(0), media(1)])).cells[0], kept().encode(pair([media(1), media(0)])).cells[0]
-    assert both[0].vision_key != both[1].vision_key
+    assert both[0].media_key != both[1].media_key
     assert content_hash(cells[0]) == content_hash(cells[1]) != content_hash(cells[2])
     said = [content_hash(kept().encode(pair([media()], chosen=text)).cells[0]) for text in ("yes", "no")]
     assert said[0] != said[1]
@@ -158,8 +158,8 @@ def test_an_image_that_opens_itself(kept: Make) -> None:
 
     modality = kept()
     cells = [modality.encode(pair([image])).cells[0] for image in (Altered(5), Altered(5), Altered(6), picture(5))]
-    assert [cell.vision_key == cells[0].vision_key for cell in cells[:3]] == [True, True, False]
-    assert torch.equal(cells[0].vision["pixel_values"], cells[3].vision["pixel_values"])
+    assert [cell.media_key == cells[0].media_key for cell in cells[:3]] == [True, True, False]
+    assert torch.equal(cells[0].media["pixel_values"], cells[3].media["pixel_values"])
 
 
 def test_images_stand_where_the_prompt_has_them(kept: Make) -> None:
@@ -241,7 +241,7 @@ def test_files_that_are_no_images(kept: Make, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(5, 5), (200, 8)])
 def test_an_icon_and_a_banner_are_images(kept: Make, size: tuple[int, int]) -> None:
-    assert kept().encode(pair([Image.new("RGB", size, "red")])).cells[0].vision
+    assert kept().encode(pair([Image.new("RGB", size, "red")])).cells[0].media
 
 
 def test_a_processor_that_wants_images(kept: Make) -> None:
@@ -309,7 +309,7 @@ def test_equal_responses_to_different_images_may_be_cut(kept: Make) -> None:
     rejected = Candidate("a blue circle", REJECTED, context=question("What is in the image?", [picture(1)]))
     example = kept(max_completion_length=2).encode(replace(comparison, candidates=(comparison.candidates[0], rejected)))
     assert torch.equal(example.cells[0].completion, example.cells[1].completion)
-    assert example.cells[0].vision_key != example.cells[1].vision_key
+    assert example.cells[0].media_key != example.cells[1].media_key
 
 
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -332,7 +332,7 @@ def test_images_are_scaled_down_until_the_prompt_fits(
     example = resizing.encode(pair(images))
     assert len(example.cells[0].prompt) <= room
     assert example.truncated == (len(whole.cells[0].prompt) > room)
-    assert example.cells[0].vision_key == example.cells[1].vision_key
+    assert example.cells[0].media_key == example.cells[1].media_key
     assert example.sizes == whole.sizes
 
 
@@ -347,9 +347,9 @@ def test_max_image_side(kept: Make) -> None:
     small = kept("qwen2_5_vl").encode(pair([picture(0, (64, 32)).resize((16, 8), 3)])).cells[0]
     whole = kept("qwen2_5_vl").encode(pair([picture(0, (64, 32))])).cells[0]
     wide = kept("qwen2_5_vl", max_image_side=64).encode(pair([picture(0, (64, 32))])).cells[0]
-    assert torch.equal(capped.vision["pixel_values"], small.vision["pixel_values"])
-    assert torch.equal(wide.vision["pixel_values"], whole.vision["pixel_values"])
-    assert capped.vision_key != whole.vision_key
+    assert torch.equal(capped.media["pixel_values"], small.media["pixel_values"])
+    assert torch.equal(wide.media["pixel_values"], whole.media["pixel_values"])
+    assert capped.media_key != whole.media_key
 
 
 def test_a_prompt_to_generate_from(kept: Make) -> None:
@@ -357,15 +357,15 @@ def test_a_prompt_to_generate_from(kept: Make) -> None:
     encoded = kept().encoder.encode_prompt(prompt, None)
     cell = kept().encode(pair([picture()])).cells[0]
     assert encoded.ids == cell.prompt.tolist()
-    assert encoded.vision_key == cell.vision_key
+    assert encoded.media_key == cell.media_key
     with pytest.raises(RowError, match="too long"):
         kept().encoder.encode_prompt(prompt, 5)
 
 
 def test_encoding_is_a_pure_function(kept: Make) -> None:
     first, second = (kept("qwen2_5_vl").encode(pair([media()])).cells[0] for _ in range(2))
-    assert first.vision_key == second.vision_key
-    assert all(torch.equal(first.vision[name], second.vision[name]) for name in first.vision)
+    assert first.media_key == second.media_key
+    assert all(torch.equal(first.media[name], second.media[name]) for name in first.media)
 
 
 def test_comparisons_of_any_number_of_candidates(kept: Make) -> None:

@@ -146,9 +146,9 @@ class Watched(VisionLanguage):
 
     def _note(self, batch: PreferenceBatch) -> None:
         elsewhere = batch.cells_of(frozenset({under(CHOSEN, OTHER_IMAGE)})).tolist()
-        sets = [number for number, there in zip(batch.inputs["images_of"], elsewhere, strict=True) if there]
+        sets = [number for number, there in zip(batch.inputs["media_of"], elsewhere, strict=True) if there]
         for row, number in zip(batch.index.tolist(), sets, strict=True):
-            self._seen[batch.epoch, row] = content_hash(batch.inputs["images"][number])
+            self._seen[batch.epoch, row] = content_hash(batch.inputs["media"][number])
 
 
 def test_cached_reference_equals_a_live_one(tmp_path: Path, vlm_folder: MakeFolder) -> None:

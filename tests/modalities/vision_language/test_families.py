@@ -9,13 +9,13 @@ from torch import Tensor
 
 from modalign.core.batch import CHOSEN
 from modalign.core.objectives.base import Needs
-from modalign.modalities.vision_language.likelihood import image_text_likelihood
+from modalign.modalities.vision_language.likelihood import media_text_likelihood
 from tests.modalities.vision_language.cells import Row, batch_of
 
 
 def logps_of(model: Any, rows: list[Row], chunk_size: int = 512) -> Tensor:
     """`(N,)` sums for rows that are a batch of one column."""
-    return image_text_likelihood(model, batch_of([{CHOSEN: row} for row in rows]), Needs(), chunk_size).logps[:, 0]
+    return media_text_likelihood(model, batch_of([{CHOSEN: row} for row in rows]), Needs(), chunk_size).logps[:, 0]
 
 
 @pytest.fixture

@@ -14,22 +14,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modalign.core.batch import CHOSEN, REJECTED
+from modalign.core.batch import CHOSEN, OTHER_IMAGE, REJECTED, under
 from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Needs
 from modalign.modalities.lora import Lora
 from modalign.modalities.text.corrected_tokens import differing
-from modalign.modalities.vision_language import vision
+from modalign.modalities.vision_language import towers
 from modalign.modalities.vision_language.features import POOLED
-from modalign.modalities.vision_language.likelihood import CHOSEN_ELSEWHERE, MISLED, image_text_likelihood
+from modalign.modalities.vision_language.likelihood import MISLED, media_text_likelihood
 from modalign.modalities.vision_language.modality import VisionLanguage
 from modalign.modalities.vision_language.pathways import Merged
-from modalign.modalities.vision_language.vision import pathway_of, vision_is_frozen
+from modalign.modalities.vision_language.towers import pathway_of, tower_is_frozen
 from tests.modalities.vision_language.cells import Row, batch_of, photo
 
 ModelOf = Callable[[str], Any]
 RowsOf = Callable[[str], list[Row]]
 NOTHING = Needs()
+ELSEWHERE = under(CHOSEN, OTHER_IMAGE)
 PROPERTIES = ("qwen2_5_vl", "qwen3_5", "gemma3", "paligemma", "mllama")
 """Families that differ in what could go wrong: positions, recurrence, masks, prefixes, cross-attention."""
 
@@ -48,7 +49,7 @@ def counted(model: Any) -> Iterator[list[int]]:
 
 
 def logps(model: Any, rows: list[dict[str, Row]], needs: Needs = NOTHING) -> torch.Tensor:
-    return image_text_likelihood(model, batch_of(rows), needs, 512).logps
+    return media_text_likelihood(model, batch_of(rows), needs, 512).logps
 
 
 def freeze_vision(model: Any) -> None:
@@ -60,10 +61,10 @@ def test_each_set_of_images_is_encoded_once(family: str, model_of: ModelOf, rows
     model, (first, second, *_) = model_of(family), rows_of(family)
     batch = batch_of([{CHOSEN: first, REJECTED: second}, {CHOSEN: second, REJECTED: first}])
     with torch.no_grad():
-        image_text_likelihood(model, batch, NOTHING, 512)  # checks the model's pathway
+        media_text_likelihood(model, batch, NOTHING, 512)  # checks the model's pathway
         assert pathway_of(model, batch.inputs).encodes
         with counted(model) as calls:
-            image_text_likelihood(model, batch, NOTHING, 512)
+            media_text_likelihood(model, batch, NOTHING, 512)
     assert len(calls) == 1
 
 
@@ -86,12 +87,12 @@ def test_a_frozen_tower_is_run_once_for_a_policy_and_the_same_model_as_its_refer
     model, (first, second, *_) = model_of("llava"), rows_of("llava")
     freeze_vision(model)
     batch = batch_of([{CHOSEN: first, REJECTED: second}])
-    image_text_likelihood(model, batch, NOTHING, 512)
+    media_text_likelihood(model, batch, NOTHING, 512)
     batch = batch_of([{CHOSEN: first, REJECTED: second}])
     with counted(model) as calls:
         with torch.no_grad():
-            reference = image_text_likelihood(model, batch, NOTHING, 512)
-        policy = image_text_likelihood(model, batch, NOTHING, 512)
+            reference = media_text_likelihood(model, batch, NOTHING, 512)
+        policy = media_text_likelihood(model, batch, NOTHING, 512)
     assert len(calls) == 1
     torch.testing.assert_close(policy.logps.detach(), reference.logps)
     policy.logps.sum().backward()
@@ -104,9 +105,9 @@ def test_features_of_a_frozen_tower_do_not_outlive_its_being_frozen(model_of: Mo
     model, (first, second, *_) = model_of("llava"), rows_of("llava")
     freeze_vision(model)
     batch = batch_of([{CHOSEN: first, REJECTED: second}])
-    image_text_likelihood(model, batch, NOTHING, 512)
+    media_text_likelihood(model, batch, NOTHING, 512)
     model.requires_grad_(True)
-    image_text_likelihood(model, batch, NOTHING, 512).logps.sum().backward()
+    media_text_likelihood(model, batch, NOTHING, 512).logps.sum().backward()
     assert model.base_model.multi_modal_projector.linear_2.weight.grad.any()
 
 
@@ -157,7 +158,7 @@ def test_sets_that_cannot_be_told_apart_are_encoded_one_by_one(
     model_of: ModelOf, rows_of: RowsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, (first, *_) = copy.deepcopy(model_of("llava")), rows_of("llava")
-    monkeypatch.setattr(vision, "_image_tokens", lambda _causal, inputs: [7] * len(inputs["images"]))
+    monkeypatch.setattr(towers, "_places", lambda _causal, _pathway, inputs: [7] * len(inputs["media"]))
     rows = [{CHOSEN: Row(first.processor, (photo(seed),), "What?", "A circle")} for seed in range(3)]
     with torch.no_grad():
         expected = torch.stack([row[CHOSEN].direct_logps(model).sum() for row in rows])
@@ -192,22 +193,22 @@ def test_the_first_images_of_like_shapes_have_the_bits_that_they_would_have_late
 def test_a_tower_in_training_is_run_for_each_likelihood(model_of: ModelOf, rows_of: RowsOf) -> None:
     model, (first, second, *_) = model_of("llava"), rows_of("llava")
     batch = batch_of([{CHOSEN: first, REJECTED: second}])
-    image_text_likelihood(model, batch, NOTHING, 512)
-    before = image_text_likelihood(model, batch, NOTHING, 512).logps.detach()
+    media_text_likelihood(model, batch, NOTHING, 512)
+    before = media_text_likelihood(model, batch, NOTHING, 512).logps.detach()
     weight = model.base_model.multi_modal_projector.linear_2.weight
     kept = weight.detach().clone()
     with torch.no_grad():
         weight.mul_(1.5)
-    assert (image_text_likelihood(model, batch, NOTHING, 512).logps - before).abs().min() > 1e-3
+    assert (media_text_likelihood(model, batch, NOTHING, 512).logps - before).abs().min() > 1e-3
     with torch.no_grad():
         weight.copy_(kept)
 
 
 def test_whether_the_tower_is_frozen(family: str, model_of: ModelOf) -> None:
     model = model_of(family)
-    assert not vision_is_frozen(model)
+    assert not tower_is_frozen(model)
     freeze_vision(model)
-    assert vision_is_frozen(model)
+    assert tower_is_frozen(model)
 
 
 @pytest.mark.parametrize("family", PROPERTIES)
@@ -249,7 +250,7 @@ def test_roles_without_gradient(family: str, model_of: ModelOf, rows_of: RowsOf)
 def test_log_probabilities_of_each_token(family: str, model_of: ModelOf, rows_of: RowsOf) -> None:
     model, rows = model_of(family), rows_of(family)
     with torch.no_grad():
-        found = image_text_likelihood(
+        found = media_text_likelihood(
             model, batch_of([{CHOSEN: rows[0], REJECTED: rows[3]}]), Needs(token_logps=True), 512
         )
         for column, row in enumerate((rows[0], rows[3])):
@@ -264,15 +265,15 @@ def test_what_misled_the_model_is_scored_under_the_own_image(family: str, model_
     rows = [
         {role: Row(row.processor, images, row.text, row.response) for role, images in shown.items()}
         for row, shown in (
-            (first, {CHOSEN: (photo(0),), CHOSEN_ELSEWHERE: (photo(5),)}),
-            (third, {CHOSEN: third.images, CHOSEN_ELSEWHERE: (photo(6),)}),
+            (first, {CHOSEN: (photo(0),), ELSEWHERE: (photo(5),)}),
+            (third, {CHOSEN: third.images, ELSEWHERE: (photo(6),)}),
         )
     ]
-    needs = Needs(extra=frozenset({MISLED}), no_grad_roles=frozenset({CHOSEN_ELSEWHERE}))
-    found = image_text_likelihood(model, batch_of(rows), needs, 4)
+    needs = Needs(extra=frozenset({MISLED}), no_grad_roles=frozenset({ELSEWHERE}))
+    found = media_text_likelihood(model, batch_of(rows), needs, 4)
     expected = []
     for row in rows:
-        tokens = row[CHOSEN_ELSEWHERE].direct_logits(model).argmax(-1)
+        tokens = row[ELSEWHERE].direct_logits(model).argmax(-1)
         expected.append(row[CHOSEN].direct_logits(model).log_softmax(-1).gather(1, tokens[:, None]).sum())
     torch.testing.assert_close(found.extra[MISLED][:, 0], torch.stack(expected), atol=1e-4, rtol=1e-5)
     assert found.extra[MISLED][:, 1].tolist() == [0, 0]
@@ -287,7 +288,7 @@ def test_what_misled_the_model_is_scored_under_the_own_image(family: str, model_
 def test_misled_needs_the_cells_of_another_image(model_of: ModelOf, rows_of: RowsOf) -> None:
     needs = Needs(extra=frozenset({MISLED}))
     with pytest.raises(ConfigError, match="chosen@other_image"):
-        image_text_likelihood(model_of("llava"), batch_of([{CHOSEN: rows_of("llava")[0]}]), needs, 512)
+        media_text_likelihood(model_of("llava"), batch_of([{CHOSEN: rows_of("llava")[0]}]), needs, 512)
 
 
 def test_corrected_tokens_are_those_of_text(model_of: ModelOf, rows_of: RowsOf) -> None:
@@ -297,7 +298,7 @@ def test_corrected_tokens_are_those_of_text(model_of: ModelOf, rows_of: RowsOf) 
     needs = Needs(extra=frozenset({"corrected_logps", "corrected_sizes"}))
     marks = differing(*(tuple(row.cell.completion.tolist()) for row in (chosen, rejected)))
     with torch.no_grad():
-        found = image_text_likelihood(model, batch_of([{CHOSEN: chosen, REJECTED: rejected}]), needs, 512)
+        found = media_text_likelihood(model, batch_of([{CHOSEN: chosen, REJECTED: rejected}]), needs, 512)
         for column, (row, mark) in enumerate(zip((chosen, rejected), marks, strict=True)):
             corrected = row.direct_logps(model)[torch.tensor(mark)]
             assert 0 < len(corrected) < len(mark)

@@ -16,7 +16,7 @@ from modalign.core.errors import ConfigError, UserError
 from modalign.core.objectives.base import Needs
 from modalign.modalities.lora import Lora
 from modalign.modalities.modes import unwrapped
-from modalign.modalities.vision_language.freezing import vision_modules
+from modalign.modalities.vision_language.freezing import tower_modules
 from modalign.modalities.vision_language.modality import VisionLanguage
 
 from .scenes import pair, picture
@@ -79,7 +79,7 @@ def test_the_tower_and_its_projector_are_frozen_and_the_rest_trains(make: Make, 
     modality = make(family)
     policy = modality.load()
     towers = TOWERS.get(family, {"model.vision_tower", "model.multi_modal_projector"})
-    assert set(vision_modules(policy)) == towers
+    assert set(tower_modules(policy)) == towers
     for name, parameter in policy.named_parameters():
         assert parameter.requires_grad == name.startswith(("model.language_model.", "model.text_model.", "lm_head.")), (
             name
@@ -89,7 +89,7 @@ def test_the_tower_and_its_projector_are_frozen_and_the_rest_trains(make: Make, 
     assert modality.start_notes(None) == (  # type: ignore[arg-type]
         f"{sum(p.numel() for p in policy.parameters() if p.requires_grad):,} of "
         f"{sum(p.numel() for p in policy.parameters()):,} weights train; "
-        f"frozen without modality.train_vision: {', '.join(vision_modules(policy))}",
+        f"frozen without modality.train_vision: {', '.join(tower_modules(policy))}",
     )
 
 
@@ -117,7 +117,7 @@ def test_a_model_without_a_separate_language_model_is_refused(make: Make) -> Non
     policy = make().load()
     policy.get_decoder = lambda: policy.model
     with pytest.raises(UserError, match=r"(?s)cannot be told which part of LlavaForConditional.*train_vision"):
-        vision_modules(policy)
+        tower_modules(policy)
 
 
 # LoRA
@@ -126,7 +126,7 @@ def test_a_model_without_a_separate_language_model_is_refused(make: Make) -> Non
 def test_lora_binds_every_layer_of_the_language_model_alone(make: Make, family: str) -> None:
     policy = make(family, lora=Lora(r=2)).load()
     bound = {name.split(".lora_")[0] for name in trainable(policy)}
-    towers = tuple(vision_modules(unwrapped(policy)))
+    towers = tuple(tower_modules(unwrapped(policy)))
     assert bound
     assert not any(name.startswith(towers) for name in bound)
     linear = {

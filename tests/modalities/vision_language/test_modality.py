@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from modalign.core.batch import CHOSEN, OTHER_CHOSEN, REJECTED, Candidate, Comparison, under
+from modalign.core.batch import CHOSEN, OTHER_CHOSEN, OTHER_IMAGE, REJECTED, Candidate, Comparison, under
 from modalign.core.content import content_hash
 from modalign.core.errors import ConfigError, RowError, UserError
 from modalign.core.extra_cells import add_cells, check_extra_roles
@@ -17,7 +17,7 @@ from modalign.core.media import Media
 from modalign.core.objectives.base import Needs
 from modalign.modalities.lora import Lora
 from modalign.modalities.vision_language.modality import VisionLanguage
-from modalign.modalities.vision_language.other_image import ROLES
+from modalign.modalities.vision_language.other_media import roles
 from modalign.modalities.vision_language.prompts import answer, images_of, question
 from modalign.modalities.vision_language.variants.base import ImageVariant
 
@@ -70,7 +70,7 @@ def test_cells_pair_each_response_with_each_image(make: Make) -> None:
         OTHER_CHOSEN: ("Three.", [own]),
         under(OTHER_CHOSEN, "other_image"): ("Three.", [other]),
     }
-    keys = [cell.vision_key for cell in modality.encode(whole).cells]
+    keys = [cell.media_key for cell in modality.encode(whole).cells]
     assert [key == keys[0] for key in keys] == [True, True, False, False, True, False]
 
 
@@ -93,7 +93,7 @@ def test_cells_that_cannot_be_made_are_told(make: Make) -> None:
     alone = replace(pair([media()]), candidates=(Candidate("x", CHOSEN),), extra={"other_images": (media(1),)})
     with pytest.raises(RowError, match="has no rejected response"):
         make().extra_candidate(alone, under(REJECTED, "other_image"), None)
-    check_extra_roles(sorted(ROLES), make())
+    check_extra_roles(sorted(roles(OTHER_IMAGE)), make())
     with pytest.raises(ConfigError, match="chosen@other_sound"):
         check_extra_roles(["chosen@other_sound"], make())
 
@@ -193,7 +193,7 @@ def test_data_workers_can_hold_it(make: Make) -> None:
     cell = modality.encode(pair([media()])).cells[0]
     again = pickle.loads(pickle.dumps(modality)).encode(pair([media()])).cells[0]
     assert torch.equal(again.prompt, cell.prompt)
-    assert again.vision_key == cell.vision_key
+    assert again.media_key == cell.media_key
 
 
 # Keys of caches

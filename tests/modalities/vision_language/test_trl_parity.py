@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from modalign.core.batch import CHOSEN, REJECTED
 from modalign.core.objectives.base import Needs
-from modalign.modalities.vision_language.likelihood import image_text_likelihood
+from modalign.modalities.vision_language.likelihood import media_text_likelihood
 from tests.modalities.vision_language.cells import Row, batch_of, photo
 
 BETA = 0.3
@@ -70,7 +70,7 @@ def test_log_probabilities_loss_and_gradients(
         pytest.skip("TRL does not run this family")
     model, batch = model_of(family), batch_of(pairs)
     theirs = logps_by_trl(model, pairs)
-    ours = image_text_likelihood(model, batch, Needs(), 512).logps
+    ours = media_text_likelihood(model, batch, Needs(), 512).logps
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-5)
     reference = theirs + torch.tensor([[0.5, -0.2], [0.1, 0.3]])
     weights = [weight for weight in model.parameters() if weight.requires_grad]

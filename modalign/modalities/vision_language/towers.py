@@ -1,6 +1,6 @@
-"""Encoding each distinct set of images of a batch once, and calling a model with what came out.
+"""Encoding each distinct set of media of a batch once, and calling a model with what came out.
 
-That a model's own forward gives the same is checked when it first sees images.
+That a model's own forward gives the same is checked when it first sees or hears something.
 """
 
 import logging
@@ -18,14 +18,14 @@ from modalign.modalities.text.logprobs import joined
 from modalign.modalities.text.verification import NOT_TAKEN, nearly_equal
 from modalign.modalities.vision_language.collation import CROSS_ATTENTION, select_cells
 from modalign.modalities.vision_language.features import Features, leaves
-from modalign.modalities.vision_language.pathways import PATHWAYS, Images, Pathway, RowByRow, concatenated
+from modalign.modalities.vision_language.pathways import PATHWAYS, MediaTensors, Pathway, RowByRow, concatenated
 
 log = logging.getLogger(__name__)
 
 Forward = tuple[Tensor, dict[str, Any], dict[str, Any]]
 
 CHECKED = 2
-"""How many sets of images a model's pathway is checked on."""
+"""How many sets of media a model's pathway is checked on."""
 
 PREFIX_MODELS = ("paligemma",)
 """Models whose token types tell the prompt (0), seen in both directions, from the completion (1)."""
@@ -35,7 +35,7 @@ _batched: "WeakKeyDictionary[nn.Module, bool]" = WeakKeyDictionary()
 
 
 def with_features(causal: nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The same inputs with the `features` of each of their `images`, encoded here.
+    """The same inputs with the `features` of each of their `media`, encoded here.
 
     What a frozen tower makes of a batch is kept with its inputs, for another likelihood of the same model: a reference
     that is the policy without its adapter has the same tower.
@@ -45,9 +45,9 @@ def with_features(causal: nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs: As collated.
     """
     pathway = pathway_of(causal, inputs)
-    if not pathway.encodes or not inputs["images"]:
+    if not pathway.encodes or not inputs["media"]:
         return inputs
-    frozen = vision_is_frozen(causal)
+    frozen = tower_is_frozen(causal)
     encoder, features = inputs.get("encoded", (None, None))
     if frozen and encoder is causal:
         return {**inputs, "features": features}
@@ -72,20 +72,20 @@ def forwards(causal: nn.Module, inputs: dict[str, Any]) -> Iterator[Forward]:
 
 
 def pathway_of(causal: nn.Module, inputs: dict[str, Any]) -> Pathway:
-    """The first way that a model can go; checked on the first inputs with images, and logged if it is the slow one."""
+    """The first way that a model can go; checked on the first inputs with media, and logged if it is the slow one."""
     if causal in _pathways:
         return _pathways[causal]
-    if not inputs["images"]:
+    if not inputs["media"]:
         return RowByRow()
     with eval_mode(causal), torch.no_grad():
-        found = next(kind() for kind in PATHWAYS if kind.fits(causal) and _agrees(causal, kind(), inputs))
+        found = next(kind() for kind in PATHWAYS if _fits(causal, kind, inputs))
     if not found.encodes:
-        log.warning("%s takes no encoded images: they are encoded again for every response", type(causal).__name__)
+        log.warning("%s takes no encoded media: they are encoded again for every response", type(causal).__name__)
     return _pathways.setdefault(causal, found)
 
 
-def vision_is_frozen(causal: Any) -> bool:
-    """Whether what images go through before the language model stays as it is: nothing trained, and no adapter.
+def tower_is_frozen(causal: Any) -> bool:
+    """Whether what media go through before the language model stays as it is: nothing trained, and no adapter.
 
     An adapter is not frozen even where none of its weights trains: it can be switched off.
     """
@@ -111,7 +111,7 @@ def _as_frozen(causal: Any) -> Iterator[None]:
 
 def _forwards(causal: Any, pathway: Pathway, inputs: dict[str, Any]) -> Iterator[Forward]:
     for group in pathway.groups(inputs):
-        keep = torch.zeros(len(inputs["images_of"]), dtype=torch.bool, device=inputs["input_ids"].device)
+        keep = torch.zeros(len(inputs["media_of"]), dtype=torch.bool, device=inputs["input_ids"].device)
         keep[group] = True
         some = inputs if len(group) == len(keep) else select_cells(inputs, keep)
         yield keep, some, _arguments(causal, pathway, some)
@@ -123,66 +123,72 @@ def _arguments(causal: Any, pathway: Pathway, inputs: dict[str, Any]) -> dict[st
         types = token_wise["token_type_ids"].clone()
         types.view(-1)[inputs["predictors"] + 1] = 1
         token_wise["token_type_ids"] = types
-    if not inputs["images"]:
+    if not inputs["media"]:
         token_wise.pop(CROSS_ATTENTION, None)
-    return {**model_inputs(causal, inputs), **token_wise, **pathway.arguments(inputs)}
+    return {**model_inputs(causal, inputs), **token_wise, **pathway.arguments(causal, inputs)}
 
 
 def _encode(causal: Any, pathway: Pathway, inputs: dict[str, Any]) -> list[Features]:
-    """The features of each of `images`; those of like shapes are encoded together where that changes nothing."""
-    images, tokens = inputs["images"], _image_tokens(causal, inputs)
-    features: list[Features | None] = [None] * len(images)
-    for group in _alike(images):
-        together = _encode_together(causal, pathway, [images[n] for n in group], [tokens[n] for n in group])
+    """The features of each of `media`; those of like shapes are encoded together where that changes nothing."""
+    media, tokens = inputs["media"], _places(causal, pathway, inputs)
+    features: list[Features | None] = [None] * len(media)
+    for group in _alike(media):
+        together = _encode_together(causal, pathway, [media[n] for n in group], [tokens[n] for n in group])
         for place, number in enumerate(group):
             features[number] = together[place]
     return [each for each in features if each is not None]
 
 
-def _encode_together(causal: Any, pathway: Pathway, images: Sequence[Images], tokens: Sequence[int]) -> list[Features]:
+def _encode_together(
+    causal: Any, pathway: Pathway, media: Sequence[MediaTensors], tokens: Sequence[int]
+) -> list[Features]:
     """The features of sets of like shapes: encoded in one call, unless that gives this model other features."""
-    if len(images) == 1 or not _batched.get(causal, True):
-        return _encode_apart(causal, pathway, images)
-    together = pathway.cut(pathway.encode(causal, concatenated(images)), tokens)
+    if len(media) == 1 or not _batched.get(causal, True):
+        return _encode_apart(causal, pathway, media)
+    together = pathway.cut(pathway.encode(causal, concatenated(media)), tokens)
     if together is None or causal not in _batched:
-        apart = _encode_apart(causal, pathway, images)
+        apart = _encode_apart(causal, pathway, media)
         _batched[causal] = together is not None and all(map(_same, leaves(together), leaves(apart)))
     # Also on the call that checks: a resumed run checks on another batch, and must see the same bits.
     return together if together is not None and _batched[causal] else apart
 
 
-def _encode_apart(causal: Any, pathway: Pathway, images: Sequence[Images]) -> list[Features]:
-    return [pathway.encode(causal, each) for each in images]
+def _encode_apart(causal: Any, pathway: Pathway, media: Sequence[MediaTensors]) -> list[Features]:
+    return [pathway.encode(causal, each) for each in media]
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and nearly_equal(one, other)
 
 
-def _alike(images: Sequence[Images]) -> list[list[int]]:
+def _alike(media: Sequence[MediaTensors]) -> list[list[int]]:
     """The numbers of sets whose tensors differ in nothing but their first dimension."""
     groups: dict[Any, list[int]] = {}
-    for number, each in enumerate(images):
+    for number, each in enumerate(media):
         kinds = sorted((name, tensor.dtype, tensor.shape[1:]) for name, tensor in each.items() if tensor.dim())
         groups.setdefault(tuple(kinds) if len(kinds) == len(each) else number, []).append(number)
     return list(groups.values())
 
 
-def _image_tokens(causal: Any, inputs: dict[str, Any]) -> list[int]:
-    """How many tokens stand for each of `images`; zeros where the model does not tell which token does."""
-    token = getattr(causal.config, "image_token_id", None)
+def _places(causal: Any, pathway: Pathway, inputs: dict[str, Any]) -> list[int]:
+    """How many tokens stand for each of `media`; zeros where the model does not tell which token does."""
+    token = getattr(causal.config, pathway.place, None)
     if token is None:
-        return [0] * len(inputs["images"])
-    counts = (inputs["input_ids"] == token).sum(1).tolist()
-    return [counts[inputs["images_of"].index(number)] for number in range(len(inputs["images"]))]
+        return [0] * len(inputs["media"])
+    counts = ((inputs["input_ids"] == token) & inputs["attention_mask"].bool()).sum(1).tolist()
+    return [counts[inputs["media_of"].index(number)] for number in range(len(inputs["media"]))]
+
+
+def _fits(causal: Any, kind: type[Pathway], inputs: dict[str, Any]) -> bool:
+    return kind.fits(causal, inputs["media"][0]) and _agrees(causal, kind(), inputs)
 
 
 def _agrees(causal: Any, pathway: Pathway, inputs: dict[str, Any]) -> bool:
     """Whether cells have the hidden states that they have alone, with the processor's own tensors."""
     if not pathway.encodes:
         return True
-    keep = torch.zeros(len(inputs["images_of"]), dtype=torch.bool, device=inputs["input_ids"].device)
-    keep[[inputs["images_of"].index(number) for number in range(len(inputs["images"]))][:CHECKED]] = True
+    keep = torch.zeros(len(inputs["media_of"]), dtype=torch.bool, device=inputs["input_ids"].device)
+    keep[[inputs["media_of"].index(number) for number in range(len(inputs["media"]))][:CHECKED]] = True
     some = select_cells(inputs, keep)
     try:
         found = _hidden(causal, pathway, {**some, "features": _encode(causal, pathway, some)})
