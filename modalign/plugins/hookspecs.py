@@ -74,6 +74,12 @@ def modalign_register_families(register: Register) -> None:
 
 
 @hookspec
+def modalign_register_token_families(register: Register) -> None:
+    """Add families of language models of codec tokens: subclasses of
+    `modalign.modalities.audio.tokens.family.TokenFamily`."""
+
+
+@hookspec
 def modalign_register_image_variants(register: Register) -> None:
     """Add other images to judge a response under: subclasses of
     `modalign.modalities.vision_language.variants.base.ImageVariant`."""

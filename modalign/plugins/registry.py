@@ -37,6 +37,11 @@ KINDS = {
         Kind("format", "modalign_register_formats", "modalign.core.format:Format"),
         Kind("family", "modalign_register_families", "modalign.modalities.diffusion.family:DiffusionFamily"),
         Kind(
+            "token_family",
+            "modalign_register_token_families",
+            "modalign.modalities.audio.tokens.family:TokenFamily",
+        ),
+        Kind(
             "image_variant",
             "modalign_register_image_variants",
             "modalign.modalities.vision_language.variants.base:ImageVariant",

@@ -187,6 +187,8 @@ def _livelier(model: Any, keep: tuple[str, ...] = ()) -> Any:
 def _spread_codebooks(codec: Any) -> None:
     """A codec is born with codebooks of zeros, by which all sounds are the same."""
     with torch.no_grad():
-        for name, values in codec.named_buffers():
-            if name.endswith("codebook.embed"):
-                values.normal_(0, 0.02)
+        heard = codec.encoder(torch.randn(1, 1, 100 * HOP) * torch.linspace(0.05, 1, 100 * HOP))
+        for layer in codec.quantizer.layers:
+            drawn = torch.randn_like(layer.codebook.embed)
+            layer.codebook.embed.copy_(heard.mean((0, 2)) + drawn * heard.std((0, 2)))
+            heard = heard - layer.decode(layer.encode(heard))

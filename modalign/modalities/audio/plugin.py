@@ -40,6 +40,13 @@ def modalign_register_families(register: Register) -> None:
 
 
 @hookimpl
+def modalign_register_token_families(register: Register) -> None:
+    families = f"{_HOME}.tokens.families"
+    register("musicgen", f"{families}.musicgen:MusicGen", summary="MusicGen, mono and stereo", extra=_EXTRA)
+    register("dia", f"{families}.dia:Dia", summary="Dia: dialogues of speech", extra=_EXTRA)
+
+
+@hookimpl
 def modalign_register_audio_variants(register: Register) -> None:
     variants = f"{_HOME}.variants"
     register("other_clip", f"{variants}.other_clip:OtherClip", summary="The sound of another row, or the data's own")

@@ -65,12 +65,12 @@ def sample_clips(
             batch, options.negative_prompt, seconds, options.steps, options.guidance_scale, sources
         )
         waveforms = family.call(pipeline, request).detach().float().cpu()
-        return [_clip(waveform, geometry.rate, seconds) for waveform in waveforms]
+        return [finite_clip(waveform, geometry.rate, seconds) for waveform in waveforms]
 
     return sampled(denoiser, prompts, n, seed, options.batch_size, make)
 
 
-def _clip(waveform: Tensor, rate: int, seconds: float) -> Clip:
+def finite_clip(waveform: Tensor, rate: int, seconds: float) -> Clip:
     """A clip of no more than the length that was asked for, whole latent frames being longer; finite."""
     samples = waveform[:, : max(round(seconds * rate), 1)].contiguous()
     if not bool(torch.isfinite(samples).all()):

@@ -86,7 +86,7 @@ class Preparation:
         Raises:
             UserError: It does not: the ranks write to different disks.
         """
-        if _world()[1] == 1:
+        if rank_and_world()[1] == 1:
             return
         end = time.monotonic() + SECONDS_UNTIL_SEEN
         while any((left := self._left()).values()) and time.monotonic() < end:
@@ -137,8 +137,8 @@ class Preparation:
         if not count:
             return f"cache: all {lack.total:,} {what} are encoded, in {folder}"
         there = f" of {lack.total:,}" if count < lack.total else ""
-        total = _size(each * count)
-        return f"cache: {count:,}{there} {what} to encode, {_size(each)} each, {total} in all, in {folder}"
+        total = size_text(each * count)
+        return f"cache: {count:,}{there} {what} to encode, {size_text(each)} each, {total} in all, in {folder}"
 
     def _check_room(self) -> None:
         needed = sum(self._bytes[lack.store.folder] * len(lack.missing) for _, lack in self._lacks())
@@ -148,14 +148,14 @@ class Preparation:
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise UserError(
-                f"The cache needs {_size(needed)}, and the disk of {folder} has {_size(free)} free.",
+                f"The cache needs {size_text(needed)}, and the disk of {folder} has {size_text(free)} free.",
                 "Set modality.cache_folder to a larger disk, or modality.cache: off.",
             )
 
 
 def _share(keys: Keys) -> Keys:
     """This rank's keys: by their own value, whatever else is in the list, which ranks may have made at other times."""
-    rank, world = _world()
+    rank, world = rank_and_world()
     numbers = np.frombuffer(keys.tobytes(), dtype=">u8")[:: KEY_BYTES // 8]
     own: Keys = keys[numbers % world == rank]
     return own
@@ -163,12 +163,12 @@ def _share(keys: Keys) -> Keys:
 
 def wait_for_ranks(device: torch.device) -> None:
     """Return when every process of a distributed run has come here; at once where there is one process."""
-    if _world()[1] > 1:
+    if rank_and_world()[1] > 1:
         on_gpu = torch.distributed.get_backend() == "nccl" and device.index is not None
         torch.distributed.barrier(device_ids=[device.index] if on_gpu else None)
 
 
-def _world() -> tuple[int, int]:
+def rank_and_world() -> tuple[int, int]:
     """This process's rank, and how many there are."""
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if distributed else (0, 1)
@@ -178,7 +178,8 @@ def _removed(paths: Iterable[object]) -> list[str]:
     return [f"cache: {path} was damaged and is removed; what it held is computed again" for path in paths]
 
 
-def _size(count: int) -> str:
+def size_text(count: int) -> str:
+    """A number of bytes, for people."""
     for unit, scale in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
         if count >= scale:
             return f"{count / scale:.1f} {unit}"

@@ -55,7 +55,7 @@ class Survey:
         self._modality, self._cache, self._comparisons = modality, cache, comparisons
         media, prompts = bytearray(), bytearray.fromhex(prompt_key(""))  # a dropped caption is ""
         for comparison in comparisons:
-            with _placed(comparison):
+            with placed(comparison):
                 for candidate in comparison.candidates:
                     prompts += bytes.fromhex(prompt_key(modality.cell_prompt(comparison, candidate)))
                     if cache.latents is not None:
@@ -68,7 +68,7 @@ class Survey:
         pending = _Pending(keys)
         for comparison in self._comparisons if len(keys) else ():
             for candidate in comparison.candidates:
-                with _placed(comparison):
+                with placed(comparison):
                     both = self._keys(candidate.response)
                 wanted = [side for side, key in enumerate(both) if pending.take(key)]
                 if wanted:
@@ -100,7 +100,7 @@ class _Decoding:
     sides: list[int]
 
     def __call__(self) -> Shown:
-        with _placed(self.comparison):
+        with placed(self.comparison):
             media, numbers = self.modality.decode(self.response)
         cell = DiffusionCell(self.key, "", numbers, media)
         choices = [RowChoices(flipped=side == 1, dropped=False, place=(0.0, 0.0)) for side in self.sides]
@@ -129,7 +129,7 @@ def _lack(store: TensorStore, keys: bytearray) -> Lack:
 
 
 @contextmanager
-def _placed(comparison: Comparison) -> Iterator[None]:
+def placed(comparison: Comparison) -> Iterator[None]:
     """Tells errors of a row where they happened."""
     try:
         yield

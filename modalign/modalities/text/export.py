@@ -1,13 +1,14 @@
 """Writing a policy as a folder that transformers or peft loads, whole or not at all."""
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modalign.core.errors import UserError
+from modalign.core.errors import UserError, did_you_mean
 from modalign.modalities.folders import new_folder
 from modalign.modalities.modes import is_peft_model, unwrapped
-from modalign.modalities.text.loading import dropout_as_loaded
+from modalign.modalities.text.loading import dropout_as_loaded, is_adapter
 
 
 def export_policy(policy: Any, preprocessor: Any, folder: Path, card: str, merge: bool, overwrite: bool) -> None:
@@ -39,6 +40,36 @@ def export_policy(policy: Any, preprocessor: Any, folder: Path, card: str, merge
                 model.save_pretrained(target)
         preprocessor.save_pretrained(target)
         (target / "README.md").write_text(card, encoding="utf-8")
+
+
+def check_export(options: Mapping[str, Any], what: str, model: str, adapted: bool) -> None:
+    """Refuse options of an export, before training.
+
+    Args:
+        options: By name.
+        what: What is exported, for the message.
+        model: What the policy started from.
+        adapted: Whether it carries an adapter.
+
+    Raises:
+        UserError: An option is unknown, or cannot be had for this policy.
+    """
+    for name in options:
+        if name not in ("merge", "overwrite"):
+            raise UserError(f"Exporting {what} has no option {name!r}.", did_you_mean(name, ("merge", "overwrite")))
+    if options.get("merge", True):
+        return
+    if not adapted:
+        raise UserError(
+            "Only an adapter can be written unmerged, and this policy has none.",
+            "Leave --adapter out; in a config, export.options.merge.",
+        )
+    if is_adapter(model):
+        raise UserError(
+            f"The policy started from the adapter {model!r} merged into its base, so its own adapter fits no model "
+            "that exists.",
+            "Export it with `merge: true`.",
+        )
 
 
 def merged_copy(policy: Any) -> Any:

@@ -19,7 +19,7 @@ from modalign.modalities.text.chat import is_chat, read_chat_template
 from modalign.modalities.text.collation import LAYOUTS, Layout, collate
 from modalign.modalities.text.corrected_tokens import PROVIDES, corrected_sums
 from modalign.modalities.text.encoding import TextCell, TextEncoder
-from modalign.modalities.text.export import export_policy
+from modalign.modalities.text.export import check_export, export_policy
 from modalign.modalities.text.fingerprint import text_fingerprint
 from modalign.modalities.text.generation import (
     LayOut,
@@ -34,7 +34,6 @@ from modalign.modalities.text.loading import (
     Dtype,
     LoadOptions,
     Quantization,
-    is_adapter,
     load_model,
     load_tokenizer,
 )
@@ -296,24 +295,7 @@ class Text(LoraModality):
 
     def check_export(self, options: Mapping[str, Any]) -> None:
         """See `Modality.check_export`."""
-        for name in options:
-            if name not in ("merge", "overwrite"):
-                raise UserError(
-                    f"Exporting {self.name} has no option {name!r}.", did_you_mean(name, ("merge", "overwrite"))
-                )
-        if options.get("merge", True):
-            return
-        if self.lora is None:
-            raise UserError(
-                "Only an adapter can be written unmerged, and this policy has none.",
-                "Leave --adapter out; in a config, export.options.merge.",
-            )
-        if is_adapter(self.model):
-            raise UserError(
-                f"The policy started from the adapter {self.model!r} merged into its base, so its own adapter fits no "
-                "model that exists.",
-                "Export it with `merge: true`.",
-            )
+        check_export(options, self.name, self.model, self.lora is not None)
 
     def library(self, options: Mapping[str, Any]) -> str:
         """See `Modality.library`."""

@@ -1,0 +1,406 @@
+"""The modality of language models that make sound of text, one codec token after another."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor, nn
+
+from modalign.core.batch import Candidate, Comparison, Example, Likelihood, PreferenceBatch
+from modalign.core.errors import ConfigError, RowError, UserError, did_you_mean
+from modalign.core.objectives.base import Needs
+from modalign.modalities.audio.clip import Clip
+from modalign.modalities.audio.reading.reader import READING_VERSION, read_clip, sound_info, sound_key
+from modalign.modalities.audio.reading.resampling import resampled, with_channels
+from modalign.modalities.audio.responses import SoundResponses
+from modalign.modalities.audio.sampling import finite_clip
+from modalign.modalities.audio.tokens.cell import TokenCell, cell_inputs
+from modalign.modalities.audio.tokens.codes import CODES_VERSION, CodeCache, CodePreparation, codec_identity
+from modalign.modalities.audio.tokens.family import TokenFamily
+from modalign.modalities.audio.tokens.generation import Job, TokenSamplingOptions, drawn_codes
+from modalign.modalities.audio.tokens.likelihood import token_grid, token_logps, token_logps_partly_free
+from modalign.modalities.audio.tokens.loading import (
+    load_family,
+    load_policy,
+    load_processor,
+    load_tokenizer,
+    token_source,
+    trainable,
+)
+from modalign.modalities.diffusion.frozen_cache import cache_root
+from modalign.modalities.diffusion.frozen_outputs import CacheOptions
+from modalign.modalities.diffusion.preparation import wait_for_ranks
+from modalign.modalities.lora import Lora
+from modalign.modalities.lora_modality import LoraModality
+from modalign.modalities.modes import unwrapped
+from modalign.modalities.prompts import text_prompt
+from modalign.modalities.text.export import check_export, export_policy
+from modalign.modalities.text.fingerprint import text_fingerprint
+from modalign.modalities.text.loading import Dtype, LoadOptions
+
+Long = Literal["cut", "error"]
+
+
+class AudioTokens(SoundResponses, LoraModality):
+    """Language models of codec tokens, such as MusicGen and Dia; prompts are strings, responses sounds.
+
+    A sound's log-probability is the sum over its frames and codebooks. Text encoder and codec stay as they are.
+
+    Args:
+        model: Hub id or local folder of a transformers model of a known class, or of a peft adapter (merged into its
+            base).
+        processor: Hub id or folder of the processor, where it is not the model's.
+        revision: Branch, tag or commit of a hub id.
+        dtype: Of the weights; "auto" takes the checkpoint's. Log-probabilities are reduced in float32 regardless, and
+            the codec computes in float32.
+        attn_implementation: "sdpa", "eager", "flash_attention_2"...; null lets transformers choose.
+        gradient_checkpointing: Recompute activations in the backward pass: less memory, about a third more time.
+        disable_dropout: Set the model's dropout to 0, so that policy and reference see the same network.
+        lora: Train a low-rank adapter; null trains all weights of the decoder.
+        max_seconds: How much of a sound is trained on; null for as much as the model's positions hold.
+        long: What becomes of longer sounds: `cut` takes their beginning, `error` makes them bad rows.
+        chunk_size: How many steps' logits are held at once.
+        cache: Where the codes of sounds are kept, computed once: on `disk`, or not at all (`off`).
+        cache_folder: The folder for them; null for `frozen` in the folder `MODALIGN_CACHE`, or `~/.cache/modalign`.
+
+    Raises:
+        UserError: Two options contradict each other, or one is out of its range.
+    """
+
+    name: ClassVar[str] = "audio_tokens"
+    encodes_in_threads: ClassVar[bool] = True  # soundfile decodes and torch resamples without the GIL
+
+    def __init__(
+        self,
+        model: str,
+        processor: str | None = None,
+        revision: str | None = None,
+        dtype: Dtype = "float32",
+        attn_implementation: str | None = None,
+        gradient_checkpointing: bool = False,
+        disable_dropout: bool = True,
+        lora: Lora | None = None,
+        max_seconds: float | None = None,
+        long: Long = "cut",
+        chunk_size: int = 256,
+        cache: Literal["disk", "off"] = "disk",
+        cache_folder: str | None = None,
+    ) -> None:
+        self.model = model
+        self.processor_name = processor
+        self.loading = LoadOptions(
+            revision, False, dtype, attn_implementation=attn_implementation, disable_dropout=disable_dropout
+        )
+        self.gradient_checkpointing = gradient_checkpointing
+        self.lora = lora
+        self.max_seconds = max_seconds
+        self.long = long
+        self.chunk_size = chunk_size
+        self.caching = CacheOptions(cache, cache_folder)
+        self._codec: Any = None
+        self._check_options()
+
+    def _check_options(self) -> None:
+        if self.lora is not None and self.lora.dropout > 0 and self.loading.disable_dropout:
+            raise UserError(
+                f"modality.lora.dropout is {self.lora.dropout}, while modality.disable_dropout is true.",
+                "Set one of them: dropout 0.0, or disable_dropout false.",
+            )
+        if self.long not in ("cut", "error"):
+            raise ConfigError(f"modality.long is {self.long!r}.", did_you_mean(str(self.long), ("cut", "error")))
+        if self.max_seconds is not None and not 0 < self.max_seconds < float("inf"):
+            raise ConfigError(f"modality.max_seconds is {self.max_seconds}.", "Give a number of seconds above 0.")
+        if self.chunk_size < 1:
+            raise ConfigError(f"modality.chunk_size is {self.chunk_size}; it counts steps.", "256 is a good value.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The codec does not travel to data workers, which have no use for it."""
+        return {**vars(self), "_codec": None}
+
+    @cached_property
+    def family(self) -> TokenFamily:
+        """How this kind of model is used, known from configuration files alone.
+
+        Raises:
+            UserError: The model cannot be found, or is of no known kind.
+        """
+        return load_family(token_source(self.model, self.processor_name, self.loading.revision))
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Of prompts."""
+        return load_tokenizer(self.family.source)
+
+    @property
+    def codec(self) -> Any:
+        """The frozen codec, loaded when it is first used."""
+        if self._codec is None:
+            self._codec = self.family.load_codec()
+        return self._codec
+
+    @cached_property
+    def frames(self) -> int:
+        """The most frames of a sound that are trained on.
+
+        Raises:
+            ConfigError: `max_seconds` is shorter than a frame, or longer than the model takes.
+        """
+        family = self.family
+        if self.max_seconds is None:
+            return family.longest
+        return self._frames_of(self.max_seconds, "modality.max_seconds")
+
+    def _frames_of(self, seconds: float, option: str) -> int:
+        """The whole frames in so many seconds.
+
+        Raises:
+            ConfigError: There is none, or more than the model takes.
+        """
+        rate, hop, longest = self.family.rate, self.family.hop, self.family.longest
+        frames = int(seconds * rate / hop + 1e-6)
+        if not 1 <= frames <= longest:
+            raise ConfigError(
+                f"{option} is {seconds:g}, which is {frames} frames; the model takes 1 to {longest}.",
+                f"Give {hop / rate:.3g} to {longest * hop / rate:.4g} seconds.",
+            )
+        return frames
+
+    @cached_property
+    def cache(self) -> CodeCache | None:
+        """The codes on disk; None where nothing is kept.
+
+        Raises:
+            UserError: The codec cannot be found.
+        """
+        if self.caching.cache == "off":
+            return None
+        import transformers
+
+        folder = cache_root(self.caching.folder)
+        about = {
+            "codec": codec_identity(self.family, lambda: self.codec, folder),
+            "family": type(self.family).__qualname__,
+            "sounds": [self.family.rate, self.family.channels, self.frames],
+            "versions": [CODES_VERSION, READING_VERSION, ".".join(transformers.__version__.split(".")[:2])],
+        }
+        return CodeCache(folder, about, self.frames)
+
+    def load(self, model: str | None = None) -> nn.Module:
+        """See `Modality.load`: the whole model, its decoder or an adapter on that trainable.
+
+        Raises:
+            UserError: The model cannot be found or loaded, or does not fit the adapter or the options.
+        """
+        self.frames  # noqa: B018 - refuses a max_seconds that does not fit
+        options = self.loading if model is None else LoadOptions(**{**vars(self.loading), "revision": None})
+        policy = load_policy(model or self.model, self.family, options)
+        return trainable(policy, self.family, self.lora, self.gradient_checkpointing)
+
+    def encode(self, comparison: Comparison) -> Example:
+        """See `Modality.encode`; sizes are the scored tokens. A sound whose codes are in the cache is not decoded."""
+        cells = tuple(self._cell(comparison, candidate) for candidate in comparison.candidates)
+        sizes = tuple(self.family.pattern.size(cell.frames, cell.whole) for cell in cells)
+        return Example(comparison, cells, sizes, truncated=not all(cell.whole for cell in cells))
+
+    def _cell(self, comparison: Comparison, candidate: Candidate) -> TokenCell:
+        prompt, key = text_prompt(comparison, candidate), sound_key(candidate.response)
+        ids = self.family.prompt_ids(self.tokenizer, prompt)
+        whole = self._is_whole(candidate.response)
+        if self.cache is not None and key in self.cache:
+            codes = self.cache.read(key)
+            return TokenCell(key, prompt, ids, len(codes), whole, codes)
+        samples = self.decode(candidate.response)
+        return TokenCell(key, prompt, ids, self.family.frames(samples.shape[1]), whole, samples=samples)
+
+    def _is_whole(self, response: Any) -> bool:
+        """Whether all of a sound is trained on.
+
+        Raises:
+            RowError: It is too long, and `long` is `error`.
+        """
+        info = sound_info(response)
+        whole = self.family.frames(ceil(info.frames * self.family.rate / info.rate)) <= self.frames
+        if not whole and self.long == "error":
+            most = self.frames * self.family.hop / self.family.rate
+            raise RowError(
+                f"the sound is too long: {info.seconds:.3f} seconds, and {most:.3f} are the most",
+                "Remove the row, raise modality.max_seconds, or set modality.long: cut.",
+            )
+        return whole
+
+    def decode(self, response: Any) -> Tensor:
+        """`(channels, samples)` of a sound as the codec takes it, of at most `frames` frames.
+
+        Raises:
+            RowError: It cannot be used.
+        """
+        family = self.family
+        most = self.frames * family.hop
+        # A little more is read than is kept, since a filter that ends with the sound sees silence after it.
+        clip = read_clip(response, seconds=most / family.rate + 0.1)
+        fitting = with_channels(resampled(clip, family.rate), family.channels)
+        return fitting.samples[:, :most].contiguous()
+
+    @torch.no_grad()
+    def encode_sound(self, samples: Tensor) -> Tensor:
+        """`(T, K)` codes of `(channels, samples)`, computed in float32 on their device."""
+        self.codec.to(samples.device)
+        with torch.autocast(samples.device.type, enabled=False):
+            return self.family.codes(self.codec, samples.float())
+
+    def collate_cells(self, cells: Sequence[TokenCell]) -> dict[str, Any]:
+        """See `cell_inputs`."""
+        return cell_inputs(cells, self.family.pattern.codebooks)
+
+    def prepare(self, comparisons: Iterable[Comparison], device: torch.device, only_tell: bool = False) -> bool:
+        """Fill the cache of codes; see `Modality.prepare`.
+
+        Every process of a distributed run has to call it: they share the work, and wait for each other.
+
+        Raises:
+            UserError: The disk cannot be written.
+            RowError: A sound cannot be decoded.
+        """
+        if self.cache is None:
+            return False
+        preparation = CodePreparation(
+            self.cache, comparisons, self.decode, lambda samples: self.encode_sound(samples.to(device))
+        )
+        for line in preparation.cost(self.family.pattern.codebooks):
+            rank_zero_only(print)(line)
+        if not only_tell:
+            preparation.run()
+            wait_for_ranks(device)
+        return True
+
+    def likelihood(self, model: nn.Module, batch: PreferenceBatch, needs: Needs) -> Likelihood:
+        """The summed log-probabilities of each sound's tokens, all cells in one forward.
+
+        Raises:
+            ConfigError: `needs` names something this modality does not compute.
+        """
+        for name in sorted(needs.extra - self.provides):
+            raise ConfigError(f"The {self.name} modality cannot compute {name!r}.", did_you_mean(name, self.provides))
+        inputs = {**batch.inputs, "codes": self._codes(batch.inputs)}
+        if needs.no_grad_roles and torch.is_grad_enabled():
+            free = batch.cells_of(needs.no_grad_roles)
+            logps, scored = token_logps_partly_free(self.family, model, inputs, self.chunk_size, free)
+        else:
+            logps, scored = token_logps(self.family, model, inputs, self.chunk_size)
+        likelihood = Likelihood(batch.scatter(logps.sum((1, 2))), batch.sizes)
+        if needs.token_logps:
+            likelihood.token_logps, likelihood.token_mask = token_grid(logps, scored, batch)
+        return likelihood
+
+    def _codes(self, inputs: Mapping[str, Any]) -> Tensor:
+        """`(N, T, K)` codes of all cells, those that are not in the cache computed now."""
+        codes: Tensor = inputs["codes"]
+        if "samples" not in inputs:
+            return codes
+        codes = codes.clone()
+        for place, samples in zip(inputs["live"].tolist(), inputs["samples"], strict=True):
+            found = self.encode_sound(samples)
+            codes[place, : len(found)] = found
+        return codes
+
+    def fingerprint(self) -> str:
+        """See `Modality.fingerprint`: everything that decides which tokens are scored and how they are computed."""
+        return text_fingerprint(
+            self.tokenizer,
+            {
+                "dtype": self.loading.dtype,
+                "attn_implementation": self.loading.attn_implementation,
+                "codec": codec_identity(self.family, lambda: self.codec, cache_root(self.caching.folder)),
+                "frames": self.frames,
+                "versions": [CODES_VERSION, READING_VERSION],
+            },
+        )
+
+    def sample(
+        self, model: nn.Module, prompts: Sequence[Any], n: int = 1, seed: int = 0, **options: Any
+    ) -> list[list[Clip]]:
+        """`n` clips for each prompt.
+
+        Args:
+            model: The policy; its modes are as before afterwards.
+            prompts: Texts.
+            n: Clips a prompt.
+            seed: The same seed and prompt give the same clips, whatever else is sampled with them.
+            **options: See `TokenSamplingOptions`.
+
+        Raises:
+            UserError: An option is unknown or out of range, or a prompt cannot be encoded.
+        """
+        chosen = TokenSamplingOptions.of(options)
+        if n < 1:
+            raise UserError(f"Sampling: n is {n}; it counts clips a prompt.", "Ask for at least 1.")
+        own = unwrapped(model).generation_config
+        frames = self._sampled_frames(own, chosen.seconds)
+        guidance = chosen.guidance_scale or own.guidance_scale or 1.0
+        jobs = [Job(prompt, self._prompted(prompt), draw) for prompt in prompts for draw in range(n)]
+        device = next(model.parameters()).device
+        found = drawn_codes(self.family, model, jobs, seed, frames, guidance, chosen)
+        clips = [self._clip(codes.to(device), chosen.seconds) for codes in found]
+        return [clips[start : start + n] for start in range(0, len(jobs), n)]
+
+    def _sampled_frames(self, own: Any, seconds: float | None) -> int:
+        """How many frames a clip has, or may have."""
+        if seconds is not None:
+            return min(self._frames_of(seconds, "Sampling: seconds") + 1, self.family.longest)
+        if self.max_seconds is not None:
+            return self.frames
+        return max(1, min(self.family.longest, int(own.max_length) - self.family.pattern.tail))
+
+    def _prompted(self, prompt: Any) -> Sequence[int]:
+        if not isinstance(prompt, str):
+            raise UserError(f"Sampling: a prompt is {prompt!r}, no text.", "Give texts.")
+        return self.family.prompt_ids(self.tokenizer, prompt)
+
+    @torch.no_grad()
+    def _clip(self, codes: Tensor, seconds: float | None) -> Clip:
+        self.codec.to(codes.device)
+        with torch.autocast(codes.device.type, enabled=False):
+            samples = self.family.samples(self.codec, codes).float().cpu()
+        return finite_clip(samples, self.family.rate, seconds or samples.shape[1] / self.family.rate)
+
+    def check_sampling(self, options: Mapping[str, Any]) -> None:
+        """See `Modality.check_sampling`; what only the model knows is checked when it samples."""
+        TokenSamplingOptions.of(options)
+
+    def export(
+        self,
+        model: nn.Module,
+        folder: Path,
+        card: str,
+        *,
+        merge: bool = True,
+        overwrite: bool = False,
+        **options: Any,
+    ) -> None:
+        """Write a transformers folder (or, unmerged, a peft folder) with model card and processor; whole or not at all.
+
+        Args:
+            model: The policy; it is not changed.
+            folder: Must not exist, unless `overwrite`.
+            card: The text of README.md.
+            merge: Whether an adapter is merged into a full model, rather than written alone.
+            overwrite: Whether an existing folder is replaced.
+            **options: Refused: there are no others.
+
+        Raises:
+            UserError: The folder exists or cannot be written, or the adapter can only be written otherwise.
+        """
+        self.check_export({"merge": merge, **options})
+        export_policy(model, load_processor(self.family.source), folder, card, merge, overwrite)
+
+    def check_export(self, options: Mapping[str, Any]) -> None:
+        """See `Modality.check_export`."""
+        check_export(options, self.name, self.model, self.lora is not None)
+
+    def library(self, options: Mapping[str, Any]) -> str:
+        """See `Modality.library`."""
+        return "transformers" if options.get("merge", True) else "peft"
