@@ -110,6 +110,31 @@ class DiscreteProcess(NoiseProcess):
         return Corrupted(a * clean + s * noise, target, time.to(clean.device), signal, level)
 
 
+class CosineProcess(NoiseProcess):
+    """A variance-preserving diffusion in continuous time: `cos(pi t / 2) clean + sin(pi t / 2) noise`.
+
+    The network is told `t`, the position itself, and predicts v (Stable Audio Open: Evans et al., arXiv 2407.14358).
+
+    Args:
+        timesteps: How finely fixed time steps are counted.
+
+    Raises:
+        ConfigError: It is not above 0.
+    """
+
+    prediction: Prediction = "v_prediction"
+
+    def __init__(self, timesteps: int = 1000) -> None:
+        _check_above_0("A cosine process", timesteps=timesteps)
+        self.timesteps = timesteps
+
+    def corrupt(self, clean: Tensor, noise: Tensor, position: Tensor) -> Corrupted:
+        time = position.double()
+        signal, level = (time * (torch.pi / 2)).cos().to(clean), (time * (torch.pi / 2)).sin().to(clean)
+        a, s = broadcast(signal, clean), broadcast(level, clean)
+        return Corrupted(a * clean + s * noise, a * noise - s * clean, time.to(clean), signal, level)
+
+
 class RectifiedFlow(NoiseProcess):
     """Straight paths from data to noise, `(1 - q) clean + q noise`; the target is the velocity `noise - clean`.
 
@@ -118,6 +143,9 @@ class RectifiedFlow(NoiseProcess):
             Eq. 23). Under logit-normal times, the same as adding `log(shift)` to the normal's mean.
         timesteps: `u` is one of `1/T, 2/T, ..., 1`: data without any noise is never shown to the network.
         time_scale: The network is told `q * time_scale`.
+        continuous: `u` is the position itself, and `timesteps` says how finely fixed time steps are counted.
+        reverse: The model's time runs from noise to data: the network is told `(1 - q) * time_scale`, and the target is
+            `clean - noise`.
 
     Raises:
         ConfigError: A number is not above 0.
@@ -125,18 +153,33 @@ class RectifiedFlow(NoiseProcess):
 
     prediction: Prediction = "flow"
 
-    def __init__(self, shift: float = 1.0, timesteps: int = 1000, time_scale: float = 1000.0) -> None:
-        for name, value in (("shift", shift), ("timesteps", timesteps), ("time_scale", time_scale)):
-            if not value > 0:
-                raise ConfigError(f"A flow's {name} is {value}.", "Give a number above 0.")
+    def __init__(
+        self,
+        shift: float = 1.0,
+        timesteps: int = 1000,
+        time_scale: float = 1000.0,
+        continuous: bool = False,
+        reverse: bool = False,
+    ) -> None:
+        _check_above_0("A flow", shift=shift, timesteps=timesteps, time_scale=time_scale)
         self.shift, self.timesteps, self.time_scale = shift, timesteps, time_scale
+        self.continuous, self.reverse = continuous, reverse
 
     def corrupt(self, clean: Tensor, noise: Tensor, position: Tensor) -> Corrupted:
-        step = (grid_index(position, self.timesteps) + 1).double() / self.timesteps
+        step = position.double()
+        if not self.continuous:
+            step = (grid_index(position, self.timesteps) + 1).double() / self.timesteps
         exact = self.shift * step / (1 + (self.shift - 1) * step)
-        level, signal, time = exact.to(clean), (1 - exact).to(clean), (exact * self.time_scale).to(clean)
+        level, signal = exact.to(clean), (1 - exact).to(clean)
+        time = ((1 - exact if self.reverse else exact) * self.time_scale).to(clean)
         noisy = broadcast(signal, clean) * clean + broadcast(level, clean) * noise
-        return Corrupted(noisy, noise - clean, time, signal, level)
+        return Corrupted(noisy, clean - noise if self.reverse else noise - clean, time, signal, level)
+
+
+def _check_above_0(what: str, **numbers: float) -> None:
+    for name, value in numbers.items():
+        if not value > 0:
+            raise ConfigError(f"{what}'s {name} is {value}.", "Give a number above 0.")
 
 
 def grid_index(position: Tensor, count: int) -> Tensor:

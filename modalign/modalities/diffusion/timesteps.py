@@ -21,7 +21,8 @@ class Timesteps:
         mean: Of the normal of `logit_normal`; above 0 looks more often at noise.
         std: Of the normal of `logit_normal`, above 0.
         values: The time steps of `fixed`, as numbers from 0 (cleanest) to the model's number of time steps minus 1. A
-            flow's time step i has the noise level (i + 1) / T before its shift.
+            flow's time step i has the noise level (i + 1) / T before its shift; in continuous time there are 1,000, and
+            step i is at (i + 1/2) / 1,000.
         low: Where `uniform` begins, as a share of the way from clean data (0) to noise (1).
         high: Where `uniform` ends.
 

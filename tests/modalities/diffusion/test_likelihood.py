@@ -7,23 +7,22 @@ from torch import Tensor
 from modalign.core.errors import ConfigError
 from modalign.modalities.diffusion.draws import RowDraws
 from modalign.modalities.diffusion.likelihood import CleanCells, ErrorSettings, denoising_logps
-from modalign.modalities.diffusion.noise_process import RectifiedFlow
+from modalign.modalities.diffusion.noise_process import CosineProcess, RectifiedFlow
 from modalign.modalities.diffusion.timesteps import Timesteps
 from tests.modalities.diffusion.toy import (
-    CosineV,
-    ReversedFlow,
     TinyDenoiser,
     ToyFamily,
     batch_of,
     cells_of,
     linear_epsilon,
+    reversed_flow,
 )
 
 PLAIN = ErrorSettings(Timesteps())
 PROCESSES = {
     "epsilon": linear_epsilon(),
-    "cosine v": CosineV(),
-    "reversed flow": ReversedFlow(),
+    "cosine v": CosineProcess(),
+    "reversed flow": reversed_flow(),
     "flow": RectifiedFlow(shift=2.0, time_scale=1.0),
 }
 
@@ -54,7 +53,7 @@ def test_minus_the_mean_square_whatever_the_layout(name: str, shape: tuple[int, 
 
 
 def test_draws_are_averaged_and_the_first_is_that_of_one() -> None:
-    family, denoiser, cells, keys = ToyFamily(CosineV()), TinyDenoiser(), cells_of(2), pairs(1)
+    family, denoiser, cells, keys = ToyFamily(CosineProcess()), TinyDenoiser(), cells_of(2), pairs(1)
     one = denoising_logps(family, denoiser, cells, keys, PLAIN)
     two = denoising_logps(family, denoiser, cells, keys, ErrorSettings(Timesteps(), draws=2))
     many = denoising_logps(family, denoiser, cells, keys, ErrorSettings(Timesteps(), draws=400))
@@ -67,7 +66,7 @@ def test_draws_are_averaged_and_the_first_is_that_of_one() -> None:
 
 
 def test_the_posterior_is_sampled_by_key_and_draw() -> None:
-    family, denoiser, keys = ToyFamily(CosineV()), TinyDenoiser(), pairs(1)
+    family, denoiser, keys = ToyFamily(CosineProcess()), TinyDenoiser(), pairs(1)
     certain, spread = cells_of(2), cells_of(2, std=0.5)
     sampled = CleanCells(certain.mean + 0.5 * keys.noise((3, 5), 0, "posterior"), None, certain.text)
     expected = denoising_logps(family, denoiser, sampled, keys, PLAIN)
@@ -88,7 +87,7 @@ def test_half_precision_models_are_reduced_in_float32(dtype: torch.dtype) -> Non
             self.told = super().predict(denoiser, noisy, time, text, numbers)
             return self.told
 
-    family, denoiser, cells = Rounded(CosineV()), TinyDenoiser(dtype=dtype), cells_of(4, (3, 4096))
+    family, denoiser, cells = Rounded(CosineProcess()), TinyDenoiser(dtype=dtype), cells_of(4, (3, 4096))
     cells = CleanCells(100 * cells.mean, None, cells.text)  # squares beyond float16's range
     keys = pairs(2)
     got = denoising_logps(family, denoiser, cells, keys, PLAIN)
@@ -99,7 +98,7 @@ def test_half_precision_models_are_reduced_in_float32(dtype: torch.dtype) -> Non
 
 
 def test_autocast_leaves_the_reduction_alone() -> None:
-    family, denoiser, cells, keys = ToyFamily(CosineV()), TinyDenoiser(), cells_of(4), pairs(2)
+    family, denoiser, cells, keys = ToyFamily(CosineProcess()), TinyDenoiser(), cells_of(4), pairs(2)
     with torch.autocast("cpu", torch.bfloat16):
         got = denoising_logps(family, denoiser, cells, keys, PLAIN)
     assert got.dtype == torch.float32
@@ -109,14 +108,14 @@ def test_autocast_leaves_the_reduction_alone() -> None:
 
 
 def test_float64_stays() -> None:
-    family, denoiser = ToyFamily(CosineV()), TinyDenoiser(dtype=torch.float64)
+    family, denoiser = ToyFamily(CosineProcess()), TinyDenoiser(dtype=torch.float64)
     for cells in (double(cells_of(2)), cells_of(2)):
         assert denoising_logps(family, denoiser, cells, pairs(1), PLAIN).dtype == torch.float64
 
 
 @pytest.mark.parametrize("draws", [1, 3])
 def test_splits_agree(draws: int) -> None:
-    family, denoiser = ToyFamily(CosineV()), TinyDenoiser(dtype=torch.float64)
+    family, denoiser = ToyFamily(CosineProcess()), TinyDenoiser(dtype=torch.float64)
     cells, keys = double(cells_of(6, std=0.1)), pairs(3)
     settings = ErrorSettings(Timesteps("logit_normal"), "min_snr", draws=draws)
     whole = denoising_logps(family, denoiser, cells, keys, settings)
@@ -127,7 +126,7 @@ def test_splits_agree(draws: int) -> None:
 
 def test_cells_without_gradient() -> None:
     family, denoiser, cells, keys = (
-        ToyFamily(CosineV()),
+        ToyFamily(CosineProcess()),
         TinyDenoiser(dtype=torch.float64),
         double(cells_of(4)),
         pairs(2),
@@ -159,7 +158,7 @@ def test_cells_without_gradient_take_none_from_the_others_under_autocast() -> No
         def predict(self, denoiser, noisy, time, text, numbers) -> Tensor:
             return denoiser(noisy)
 
-    family, cells, keys = Linear(CosineV()), cells_of(4, (3, 8)), pairs(2)
+    family, cells, keys = Linear(CosineProcess()), cells_of(4, (3, 8)), pairs(2)
     torch.manual_seed(0)
     denoiser = torch.nn.Linear(8, 8)
     free = torch.tensor([False, True, False, True])
@@ -180,7 +179,7 @@ def test_an_answer_of_another_shape_is_refused() -> None:
             return super().predict(denoiser, noisy, time, text, numbers)[:, :1]
 
     with pytest.raises(ConfigError, match=r"Narrow predicts \(2, 1, 5\), and \(2, 3, 5\)"):
-        denoising_logps(Narrow(CosineV()), TinyDenoiser(), cells_of(2), pairs(1), PLAIN)
+        denoising_logps(Narrow(CosineProcess()), TinyDenoiser(), cells_of(2), pairs(1), PLAIN)
 
 
 @pytest.mark.parametrize(

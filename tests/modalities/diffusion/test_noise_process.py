@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from modalign.core.errors import ConfigError
-from modalign.modalities.diffusion.noise_process import DiscreteProcess, RectifiedFlow
+from modalign.modalities.diffusion.noise_process import CosineProcess, DiscreteProcess, RectifiedFlow
 from modalign.modalities.diffusion.schedulers import scheduler_process
 from modalign.modalities.diffusion.timesteps import Timesteps
-from tests.modalities.diffusion.toy import CosineV, ReversedFlow
+from tests.modalities.diffusion.toy import reversed_flow
 
 SCALED = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
@@ -108,7 +108,8 @@ def test_flow_prediction_of_a_solver(name: str) -> None:
     [
         (lambda: diffusers.EDMEulerScheduler(), "no alphas_cumprod"),
         (lambda: diffusers.DDPMScheduler(prediction_type="sideways"), "prediction_type 'sideways'"),
-        (lambda: diffusers.FlowMatchEulerDiscreteScheduler(invert_sigmas=True), "from noise to data"),
+        (lambda: diffusers.CosineDPMSolverMultistepScheduler(prediction_type="epsilon"), "sigma_data 1"),
+        (lambda: diffusers.CosineDPMSolverMultistepScheduler(sigma_data=0.5), "sigma_data 0.5"),
         (lambda: diffusers.EulerDiscreteScheduler(timestep_type="continuous"), "continuous time"),
         (lambda: diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction"), "without use_flow_sigmas"),
     ],
@@ -141,7 +142,7 @@ def test_the_ends_are_time_steps(position: float) -> None:
         assert got.noise_level.item() == pytest.approx(1.0 if position else {discrete: 0.1}.get(process, 0.02))
 
 
-@pytest.mark.parametrize("process", [CosineV(), ReversedFlow(), RectifiedFlow(time_scale=1.0)])
+@pytest.mark.parametrize("process", [CosineProcess(), reversed_flow(), RectifiedFlow(time_scale=1.0)])
 @pytest.mark.parametrize("shape", [(3,), (4, 7), (2, 3, 4, 5)])
 def test_latents_of_any_shape_and_times_that_are_floats(process: Any, shape: tuple[int, ...]) -> None:
     clean, noise = drawn(3, shape)

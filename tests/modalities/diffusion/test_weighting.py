@@ -4,9 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from modalign.modalities.diffusion.noise_process import Corrupted, DiscreteProcess, NoiseProcess, RectifiedFlow
+from modalign.modalities.diffusion.noise_process import (
+    Corrupted,
+    CosineProcess,
+    DiscreteProcess,
+    NoiseProcess,
+    RectifiedFlow,
+)
 from modalign.modalities.diffusion.weighting import error_weight
-from tests.modalities.diffusion.toy import CosineV
+from tests.modalities.diffusion.toy import reversed_flow
 
 POSITIONS = torch.tensor([0.0, 0.1, 0.35, 0.8, 0.995], dtype=torch.float64)
 
@@ -30,9 +36,11 @@ def discrete(prediction: str) -> DiscreteProcess:
 PROCESSES = {
     "epsilon": discrete("epsilon"),
     "v_prediction": discrete("v_prediction"),
-    "cosine v": CosineV(),
+    "cosine v": CosineProcess(),
     "sample": discrete("sample"),
     "flow": RectifiedFlow(shift=3.0),
+    "continuous flow": RectifiedFlow(timesteps=1, continuous=True),
+    "reversed flow": reversed_flow(),
 }
 
 
@@ -47,7 +55,7 @@ def test_all_predictions_share_the_error_in_the_noise(name: str) -> None:
         "epsilon": guess,
         "v_prediction": a * guess - s * implied,
         "sample": implied,
-        "flow": guess - implied,
+        "flow": guess - implied if name != "reversed flow" else implied - guess,
     }[process.prediction]
     weight = error_weight("epsilon", process.prediction, seen)
     got = weight * mean_square(prediction - seen.target)

@@ -1,6 +1,5 @@
 """Diffusion families of a few weights, without a pipeline: latents of any shape and times of any kind, as in sounds."""
 
-import math
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -11,34 +10,14 @@ from torch import Tensor, nn
 from modalign.core.batch import PreferenceBatch
 from modalign.modalities.diffusion.family import DiffusionFamily
 from modalign.modalities.diffusion.likelihood import CleanCells
-from modalign.modalities.diffusion.noise_process import Corrupted, DiscreteProcess, NoiseProcess, broadcast
+from modalign.modalities.diffusion.noise_process import DiscreteProcess, NoiseProcess, RectifiedFlow
 
 CHANNELS = 3
 
 
-class CosineV(NoiseProcess):
-    """Stable Audio's: a time in [0, 1) that is a float, and v along a circle."""
-
-    prediction = "v_prediction"
-    timesteps = 1000
-
-    def corrupt(self, clean: Tensor, noise: Tensor, position: Tensor) -> Corrupted:
-        angle = math.pi / 2 * position
-        signal, level = angle.cos().to(clean), angle.sin().to(clean)
-        a, s = broadcast(signal, clean), broadcast(level, clean)
-        return Corrupted(a * clean + s * noise, a * noise - s * clean, position.to(clean), signal, level)
-
-
-class ReversedFlow(NoiseProcess):
+def reversed_flow() -> RectifiedFlow:
     """LongCat's: time 0 is noise, time 1 is clean, and the velocity points to the data."""
-
-    prediction = "flow"
-    timesteps = 1000
-
-    def corrupt(self, clean: Tensor, noise: Tensor, position: Tensor) -> Corrupted:
-        level, signal = position.to(clean), (1 - position).to(clean)
-        noisy = broadcast(signal, clean) * clean + broadcast(level, clean) * noise
-        return Corrupted(noisy, clean - noise, signal, signal, level)
+    return RectifiedFlow(time_scale=1.0, continuous=True, reverse=True)
 
 
 def linear_epsilon(steps: int = 1000) -> DiscreteProcess:
