@@ -7,7 +7,7 @@ import torch
 
 from modalign.modalities.diffusion.cells import DiffusionCell
 from modalign.modalities.diffusion.frozen_cache import FrozenCache
-from modalign.modalities.diffusion.frozen_outputs import Record, stacked
+from modalign.modalities.diffusion.frozen_outputs import Record, stacked, stacked_prompts
 
 TEXT = "text."
 """How the names of cached prompt encodings begin."""
@@ -31,7 +31,7 @@ def cell_inputs(cells: Sequence[DiffusionCell], cache: FrozenCache | None) -> di
     place = {prompt: number for number, prompt in enumerate(prompts)}
     inputs: dict[str, Any] = {"prompt_index": torch.tensor([place[cell.prompt] for cell in cells])}
     if cache is not None and all(cache.has_prompt(prompt) for prompt in prompts):
-        encodings = stacked([cache.prompt(prompt) for prompt in prompts])
+        encodings = stacked_prompts([cache.prompt(prompt) for prompt in prompts])
         inputs |= {f"{TEXT}{name}": values for name, values in encodings.items()}
     else:
         inputs["prompts"] = tuple(prompts)

@@ -11,7 +11,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from modalign.core.batch import Candidate, Comparison, Example
-from modalign.core.errors import RowError
 from modalign.core.modality import Modality
 from modalign.modalities.diffusion.cells import DiffusionCell, RowChoices
 from modalign.modalities.diffusion.collation import TEXT, cell_inputs
@@ -23,11 +22,12 @@ from modalign.modalities.diffusion.frozen_outputs import (
     clean_latents,
     medium_record,
     prompt_record,
-    stacked,
+    stacked_prompts,
     widened,
 )
 from modalign.modalities.diffusion.loading import PipelineSource, family_class, load_family
 from modalign.modalities.diffusion.preparation import Preparation, wait_for_ranks
+from modalign.modalities.prompts import text_prompt
 
 _OPENING = Lock()
 """Held while a cache is opened, so that several threads do not load the encoders to identify them."""
@@ -116,13 +116,7 @@ class EncodedModality(Modality):
         Raises:
             RowError: It is not text.
         """
-        prompt = comparison.prompt if candidate.context is None else candidate.context
-        if not isinstance(prompt, str):
-            raise RowError(
-                f"the prompt is not text: it is of the type {type(prompt).__name__}",
-                "Give each row a prompt; an empty one stands for none.",
-            )
-        return prompt
+        return text_prompt(comparison, candidate)
 
     @property
     def cache_mode(self) -> str:
@@ -218,7 +212,7 @@ class EncodedModality(Modality):
         """Each cell's conditioning, `(N, ...)` by name; every different prompt is encoded once."""
         index = inputs["prompt_index"]
         if "prompts" in inputs:
-            encoded = stacked([self.encode_prompt(prompt, index.device) for prompt in inputs["prompts"]])
+            encoded = stacked_prompts([self.encode_prompt(prompt, index.device) for prompt in inputs["prompts"]])
         else:
             encoded = {name[len(TEXT) :]: values for name, values in inputs.items() if name.startswith(TEXT)}
         return {name: widened(values.to(index.device))[index] for name, values in encoded.items()}

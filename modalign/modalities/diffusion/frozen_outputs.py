@@ -100,6 +100,19 @@ def stacked(records: list[Record]) -> Record:
         return {name: torch.stack([record[name] for record in records]) for name in records[0]}
 
 
+def stacked_prompts(records: list[Record]) -> Record:
+    """As `stacked`, for prompts: those with fewer tokens, their first dimension, are filled up with zeros."""
+    longest = {name: max(len(record[name]) for record in records) for name, first in records[0].items() if first.dim()}
+    return stacked(
+        [{**record, **{name: _filled(record[name], longest[name]) for name in longest}} for record in records]
+    )
+
+
+def _filled(values: Tensor, length: int) -> Tensor:
+    missing = length - len(values)
+    return values if not missing else torch.cat([values, values.new_zeros(missing, *values.shape[1:])])
+
+
 def widened(values: Tensor) -> Tensor:
     """Floating-point values in float32 at least; others as they are."""
     return values.to(torch.promote_types(values.dtype, torch.float32)) if values.is_floating_point() else values

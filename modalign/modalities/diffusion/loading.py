@@ -210,10 +210,12 @@ def load_family(source: PipelineSource, family: str | None = None, guidance: flo
             source.resolved(),
             dtype=_encoder_dtypes(source, index),
             **dict.fromkeys(_left_out(chosen, index, built)),
+            **_stand_in(chosen, index, denoiser_config),
             # Without it, Stable Diffusion warns of its safety checker, which only pictures shown to people need.
             **({"requires_safety_checker": False} if "requires_safety_checker" in index else {}),
             **source.arguments(),
         )
+    setattr(pipeline, chosen.denoiser_part, None)
     for part in pipeline.components.values():
         if isinstance(part, nn.Module):
             part.requires_grad_(False).eval()
@@ -232,7 +234,9 @@ def load_denoiser(source: PipelineSource, family: str | None = None) -> Any:
     part = chosen.denoiser_part
     chosen.check(index, source.config(part))
     library, name = index[part]
-    model_class = getattr(diffusers, name, None) if library == "diffusers" else None
+    # Some of diffusers' pipelines have models of their own, whose library they call by the pipeline's module.
+    known = library == "diffusers" or hasattr(diffusers.pipelines, library)
+    model_class = getattr(diffusers, name, None) if known else None
     if model_class is None:
         raise UserError(
             f"The {part} of {source.model!r} is a {library}.{name}, which diffusers does not have.",
@@ -261,6 +265,17 @@ def _encoder_dtypes(source: PipelineSource, index: Mapping[str, Any]) -> dict[st
     overflows = (index.get("vae") or [None])[0] is not None and source.config("vae").get("force_upcast", True)
     keep = dtype == torch.float16 and overflows
     return {"default": dtype, **({"vae": torch.float32} if keep else {})}
+
+
+def _stand_in(family: type[DiffusionFamily], index: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """A denoiser without weights, by its name, for pipelines that read its configuration as they are made."""
+    import diffusers
+
+    if not family.reads_denoiser:
+        return {}
+    part = family.denoiser_part
+    with torch.device("meta"):
+        return {part: getattr(diffusers, index[part][1]).from_config(dict(config))}
 
 
 def _left_out(family: type[DiffusionFamily], index: Mapping[str, Any], built: Any) -> set[str]:

@@ -7,7 +7,8 @@ are equal up to float rounding, since a batch of another size may be computed in
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -17,7 +18,7 @@ from torch import nn
 from modalign.core.errors import UserError, did_you_mean
 from modalign.core.keys import generator
 from modalign.modalities.diffusion.family import DiffusionFamily
-from modalign.modalities.modes import eval_mode
+from modalign.modalities.modes import eval_mode, weights_dtype
 
 
 @dataclass(frozen=True)
@@ -127,3 +128,33 @@ def pipeline_around(family: DiffusionFamily, denoiser: Any, without: Sequence[st
     pipeline = type(bare)(**parts, **settings)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+@contextmanager
+def own_precision(denoiser: nn.Module) -> Iterator[None]:
+    """A context in which a denoiser can be called in another precision than its weights', and answers in the caller's.
+
+    For pipelines that know one precision alone, where the policy and the encoders have two.
+    """
+    dtype = weights_dtype(denoiser)
+    asked = torch.float32
+
+    def cast(values: Any, to: torch.dtype) -> Any:
+        return values.to(to) if isinstance(values, torch.Tensor) and values.is_floating_point() else values
+
+    def before(module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        nonlocal asked
+        asked = args[0].dtype
+        return tuple(cast(value, dtype) for value in args), {
+            name: cast(value, dtype) for name, value in options.items()
+        }
+
+    def after(module: nn.Module, args: Any, answer: Any) -> Any:
+        return tuple(cast(value, asked) for value in answer)
+
+    handles = denoiser.register_forward_pre_hook(before, with_kwargs=True), denoiser.register_forward_hook(after)
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -27,6 +27,7 @@ class AudioGeometry:
         longest: The longest clip that the denoiser has positions for, in seconds; None for no limit.
         window: How many latent frames the pipeline makes however long a clip is asked for, which it then cuts; None
             where it makes as many as the clip has.
+        shortest: The shortest clip that can be encoded, in seconds.
     """
 
     rate: int
@@ -37,6 +38,7 @@ class AudioGeometry:
     seconds: float | None = None
     longest: float | None = None
     window: int | None = None
+    shortest: float = 0.0
 
     def frames(self, seconds: float) -> int:
         """How many latent frames a clip of so many seconds has: the nearest count that the denoiser takes."""
@@ -65,6 +67,11 @@ class AudioGeometry:
             raise ConfigError(
                 f"{option} is {seconds}, and this model takes at most {self.longest:.4g} seconds.",
                 "Give a smaller one.",
+            )
+        if self.samples(seconds) < self.shortest * self.rate:
+            raise ConfigError(
+                f"{option} is {seconds}, and this model takes at least {self.shortest:.4g} seconds.",
+                "Give a larger one.",
             )
 
     def check_window(self, option: str, seconds: float) -> None:

@@ -67,10 +67,6 @@ class TangoPipeline(DiffusionPipeline):
         embeds: Tensor = encoder(inputs.input_ids.to(encoder.device), attention_mask=mask)[0]
         return embeds, mask == 1
 
-    def spectrogram(self, audio: Tensor) -> Tensor:
-        """`(N, 1, frames, mels)` of `(N, 1, frames * hop)` samples: what the VAE encodes, or else the clean latents."""
-        return self.front_end.spectrogram(audio[:, 0])[:, None]
-
     def decode_latents(self, latents: Tensor) -> Tensor:
         """`(N, frames * hop)` samples of latents."""
         if self.vae is not None:

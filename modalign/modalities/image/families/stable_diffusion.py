@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from modalign.modalities.diffusion.family import Conditioning
 from modalign.modalities.diffusion.noise_process import NoiseProcess
 from modalign.modalities.diffusion.schedulers import scheduler_process
-from modalign.modalities.image.families.base import ImageFamily, check_unet
+from modalign.modalities.diffusion.unets import check_unet
+from modalign.modalities.image.families.base import ImageFamily
 from modalign.modalities.modes import unwrapped, weights_dtype
 
 
@@ -23,7 +24,7 @@ class StableDiffusion(ImageFamily):
     def check(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> None:
         """See `DiffusionFamily.check`."""
         super().check(index, denoiser_config)
-        check_unet(index, denoiser_config, addition=None)
+        check_unet(index, denoiser_config, addition=None, wanted="a text-to-image model")
 
     def make_process(self, scheduler: Any) -> NoiseProcess:
         """See `DiffusionFamily.make_process`."""

@@ -9,7 +9,8 @@ from modalign.core.errors import ConfigError
 from modalign.modalities.diffusion.family import Conditioning
 from modalign.modalities.diffusion.noise_process import NoiseProcess
 from modalign.modalities.diffusion.schedulers import scheduler_process
-from modalign.modalities.image.families.base import ImageFamily, blank, check_unet
+from modalign.modalities.diffusion.unets import check_unet
+from modalign.modalities.image.families.base import ImageFamily, blank
 from modalign.modalities.modes import unwrapped, weights_dtype
 
 _FORCE_ZEROS = "force_zeros_for_empty_prompt"
@@ -37,7 +38,7 @@ class StableDiffusionXl(ImageFamily):
     def check(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> None:
         """See `DiffusionFamily.check`."""
         super().check(index, denoiser_config)
-        check_unet(index, denoiser_config, addition="text_time")
+        check_unet(index, denoiser_config, addition="text_time", wanted="a text-to-image model")
 
     @classmethod
     def encoder_settings(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> Mapping[str, Any]:

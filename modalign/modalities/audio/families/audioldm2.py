@@ -1,0 +1,145 @@
+"""AudioLDM 2: a UNet over mel latents, which attends to T5's tokens and to states that a GPT-2 makes of the prompt."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from modalign.core.errors import UserError
+from modalign.modalities.audio.families.base import SamplingRequest, chosen
+from modalign.modalities.audio.families.mel_latents import MelFamily
+from modalign.modalities.audio.pipelines.mel import Mel
+from modalign.modalities.diffusion.family import Conditioning
+from modalign.modalities.diffusion.frozen_outputs import stacked_prompts
+from modalign.modalities.diffusion.sampling import own_precision
+from modalign.modalities.modes import unwrapped, weights_dtype
+
+RATE = 16000
+"""Of the published models' front end, whose other settings are `Mel`'s defaults; their pipelines do not tell them."""
+
+
+class AudioLdm2(MelFamily):
+    """`AudioLDM2Pipeline` (Liu et al. 2023, arXiv 2308.05734).
+
+    GPT-2 counts the places of padding too, so that its states would depend on the longest prompt of a batch; prompts
+    are encoded one by one.
+    """
+
+    pipelines: ClassVar[frozenset[str]] = frozenset({"AudioLDM2Pipeline"})
+    text_parts: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "projection_model", "language_model")
+
+    def __init__(self, pipeline: Any, denoiser_config: Mapping[str, Any], guidance: float | None = None) -> None:
+        super().__init__(pipeline, denoiser_config, guidance)
+        pipeline.language_model = _generating(pipeline.language_model)
+
+    @classmethod
+    def check(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> None:
+        """See `DiffusionFamily.check`."""
+        super().check(index, denoiser_config)
+        if index["text_encoder_2"][1] != "T5EncoderModel":
+            raise UserError(
+                f"The second text encoder of this AudioLDM2Pipeline is a {index['text_encoder_2'][1]}: it speaks a "
+                "transcription, which is not trained here.",
+                "Name a model of sounds or music, whose second text encoder is a T5EncoderModel.",
+            )
+
+    @classmethod
+    def front_end(cls, index: Mapping[str, Any], vocoder: Mapping[str, Any] | None) -> Mel:
+        """See `MelFamily.front_end`."""
+        assert vocoder is not None
+        rate, hop, mels = vocoder["sampling_rate"], prod(vocoder["upsample_rates"]), vocoder["model_in_dim"]
+        if rate != RATE:
+            raise UserError(
+                f"The vocoder of this AudioLDM2Pipeline makes {rate} samples a second, and how spectrograms of other "
+                f"rates than {RATE} were made in training is not known.",
+                "Name a model of 16 kHz, or write a family for this one in a plugin.",
+            )
+        return Mel(rate, hop=hop, mels=mels)
+
+    @classmethod
+    def encoder_settings(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """See `DiffusionFamily.encoder_settings`: what of the front end is not the vocoder's."""
+        return {"mel": Mel()}
+
+    @property
+    def mel(self) -> Mel:
+        """See `MelFamily.mel`."""
+        return self.front_end(self.pipeline.config, vars(self.pipeline.vocoder.config))
+
+    def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """T5's `prompt_embeds` `(N, T, C)` and `attention_mask` `(N, T)`, GPT-2's `generated_prompt_embeds`."""
+        return stacked_prompts([_named(self._encoded(self.pipeline, prompt)) for prompt in prompts])
+
+    def _encoded(self, pipeline: Any, prompt: str, guided: bool = False, negative: str = "") -> tuple[Tensor, ...]:
+        """What the pipeline's encoders make of one prompt; with guidance, what it keeps away from comes first."""
+        device = self.pipeline.text_encoder_2.device
+        encoded: tuple[Tensor, ...] = pipeline.encode_prompt(prompt, device, 1, guided, negative_prompt=negative)
+        return encoded
+
+    def predict(
+        self, denoiser: nn.Module, noisy: Tensor, time: Tensor, text: Conditioning, numbers: Tensor | None
+    ) -> Tensor:
+        """See `DiffusionFamily.predict`; `numbers` play no part."""
+        dtype = weights_dtype(denoiser)
+        prediction: Tensor = unwrapped(denoiser)(
+            noisy.to(dtype),
+            time,
+            encoder_hidden_states=text["generated_prompt_embeds"].to(dtype),
+            encoder_hidden_states_1=text["prompt_embeds"].to(dtype),
+            encoder_attention_mask_1=text["attention_mask"],
+            return_dict=False,
+        )[0]
+        return prediction
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """See `AudioFamily.decode`."""
+        vae, vocoder = self.pipeline.vae, self.pipeline.vocoder
+        spectrogram = vae.decode((latents / vae.config.scaling_factor).to(vae.dtype)).sample[:, 0]
+        samples: Tensor = vocoder(spectrogram.to(vocoder.dtype))
+        return samples[:, None, : spectrogram.shape[1] * self.mel.hop]
+
+    def call(self, pipeline: Any, request: SamplingRequest) -> Tensor:
+        """See `AudioFamily.call`."""
+        scale = request.guidance_scale
+        if scale is None:
+            scale = inspect.signature(type(pipeline).__call__).parameters["guidance_scale"].default
+        guided = scale > 1
+        each = [self._encoded(pipeline, prompt, guided, request.negative_prompt) for prompt in request.prompts]
+        text = stacked_prompts([_named(tuple(values[-1:] for values in encoded)) for encoded in each])
+        if guided:
+            away = stacked_prompts([_named(tuple(values[:1] for values in encoded)) for encoded in each])
+            text |= {f"negative_{name}": values for name, values in away.items()}
+        # Half a sample more, since the pipeline cuts the product of seconds and rate to a whole number.
+        samples = round(request.seconds * self.mel.rate)
+        with own_precision(pipeline.unet):
+            latents = pipeline(
+                audio_length_in_s=(samples + 0.5) / self.mel.rate,
+                generator=list(request.generators),
+                guidance_scale=scale,
+                output_type="latent",
+                **text,
+                **chosen(num_inference_steps=request.steps),
+            ).audios
+        return self.decode(latents)[..., :samples]
+
+
+def _named(encoded: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """A prompt's encodings under the names by which the pipeline takes them, without the dimension of prompts."""
+    names = ("prompt_embeds", "attention_mask", "generated_prompt_embeds")
+    return {name: values[0] for name, values in zip(names, encoded, strict=True)}
+
+
+def _generating(language_model: Any) -> Any:
+    """The GPT-2 in the class that generates: published pipelines name the bare model, whose class no longer does."""
+    if hasattr(language_model, "_update_model_kwargs_for_generation"):
+        return language_model
+    from transformers import GPT2LMHeadModel
+
+    with torch.device("meta"):
+        model = GPT2LMHeadModel(language_model.config)
+    model.transformer = language_model
+    model.tie_weights()
+    return model.requires_grad_(False).eval()
