@@ -7,7 +7,8 @@ from PIL import Image
 
 from modalign.core.errors import RowError
 from modalign.core.media import Media
-from modalign.plugins.formats.images import as_image, image, looks_like_image, same_image
+from modalign.plugins.formats.images import IMAGE, as_image, looks_like_image
+from modalign.plugins.formats.media.kind import same_media
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8)
 
@@ -84,7 +85,7 @@ def test_a_decoded_image_keeps_its_pixels(mode):
 )
 def test_anything_else_is_refused_with_the_column_and_a_cure(value, problem):
     with pytest.raises(RowError) as caught:
-        image({"picture": value}, "picture")
+        IMAGE.of({"picture": value}, "picture")
     assert problem in caught.value.message
     assert caught.value.column == "picture"
     assert caught.value.cure
@@ -98,9 +99,9 @@ def test_relative_paths_start_from_the_root(tmp_path, monkeypatch):
     assert as_image("b.png", "image", root="pictures") == Media(str(tmp_path / "pictures" / "b.png"))
 
 
-def test_the_same_file_or_the_same_bytes_are_the_same_image():
-    assert same_image(Media("a.png"), Media("./x/../a.png"))
-    assert same_image(Media("a.png", PNG), Media("b.png", PNG))
-    assert not same_image(Media("a.png"), Media("b.png"))
-    assert not same_image(Media(data=PNG), Media(data=PNG + b"\0"))
-    assert not same_image(Media("a.png"), Media("a.png", PNG))
+def test_the_same_file_or_the_same_bytes_are_the_same_media():
+    assert same_media(Media("a.png"), Media("./x/../a.png"))
+    assert same_media(Media("a.png", PNG), Media("b.png", PNG))
+    assert not same_media(Media("a.png"), Media("b.png"))
+    assert not same_media(Media(data=PNG), Media(data=PNG + b"\0"))
+    assert not same_media(Media("a.png"), Media("a.png", PNG))

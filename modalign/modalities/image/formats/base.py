@@ -1,86 +1,18 @@
-"""What the formats of images share: names of columns, the folder of the images, pairs."""
+"""What the formats of images share."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from modalign.core.batch import CHOSEN, REJECTED, Candidate, Comparison
-from modalign.core.errors import RowError
-from modalign.core.media import Media
-from modalign.plugins.formats import values
-from modalign.plugins.formats.images import image, same_image
-from modalign.plugins.formats.named_columns import NamedColumns
+from modalign.plugins.formats.images import IMAGE
+from modalign.plugins.formats.media.base import MediaFormat
+from modalign.plugins.formats.media.kind import MediaKind
 
 IMAGES = ("image", "image_path", "file_name", "jpg", "jpeg", "png", "webp")
-IDENTICAL = "identical images"
 
 
-class ImageFormat(NamedColumns):
-    """A format whose responses are images and whose prompts are text.
-
-    Attributes:
-        prompts: What the column of the prompt may be called.
-
-    Args:
-        root: The folder that relative paths of images start from; the folder of the data file where None.
-        weight: The column with the weight of a row; every row weighs 1 without it.
-        named: For each thing the format reads, the column that an option names for it; None where none does.
-    """
+class ImageFormat(MediaFormat):
+    """A format whose responses are images and whose prompts are text."""
 
     modalities: ClassVar[frozenset[str]] = frozenset({"image"})
-    prompts: ClassVar[tuple[str, ...]] = ("prompt", "caption", "text", "txt")
-
-    def __init__(self, root: str | None, weight: str | None, **named: str | None) -> None:
-        super().__init__(**named, weight=weight)
-        self.root, self.weight = root, weight
-
-    def prompt(self, row: Mapping[str, Any]) -> str:
-        """The text that the images show.
-
-        Raises:
-            RowError: It is missing or no text.
-        """
-        column = self.column(row, "prompt", self.prompts)
-        return values.text(values.required(row, column), column)
-
-    def has_prompt(self, columns: Mapping[str, Any]) -> bool:
-        """Whether rows with these columns have a text for a prompt."""
-        return isinstance(columns.get(self.column(columns, "prompt", self.prompts)), str)
-
-    def image(self, row: Mapping[str, Any], column: str) -> Media:
-        """The image of a column.
-
-        Raises:
-            RowError: It is missing or no image.
-        """
-        return image(row, column, self.root)
-
-    def pair(
-        self,
-        row: Mapping[str, Any],
-        chosen: Media,
-        rejected: Media,
-        columns: tuple[str, str],
-        scores: tuple[float | None, float | None] = (None, None),
-        weight: float = 1.0,
-    ) -> Comparison:
-        """A comparison of two images for the row's prompt.
-
-        Args:
-            row: Where the prompt and the weight are.
-            chosen: The better image.
-            rejected: The other.
-            columns: Where they are, for messages.
-            scores: Their ratings, where there are any.
-            weight: What the row's own weight is multiplied by.
-
-        Raises:
-            RowError: Both are the same, or the prompt or the weight cannot be read.
-        """
-        if same_image(chosen, rejected):
-            raise RowError(
-                f"{IDENTICAL}: they say nothing of what is preferred ({' and '.join(columns)})",
-                "Remove the row.",
-                columns[1],
-            )
-        candidates = (Candidate(chosen, CHOSEN, scores[0]), Candidate(rejected, REJECTED, scores[1]))
-        return Comparison(self.prompt(row), candidates, weight=weight * values.weight(row, self.weight))
+    kind: ClassVar[MediaKind] = IMAGE
+    option: ClassVar[str] = "image"
+    known: ClassVar[tuple[str, ...]] = IMAGES

@@ -7,8 +7,9 @@ from modalign.core.batch import Comparison
 from modalign.core.errors import ConfigError, RowError
 from modalign.core.format import Format
 from modalign.core.modality import Modality
-from modalign.modalities.image.formats.lists import ImageLists, from_ranks, numbers, with_scores
+from modalign.modalities.image.formats.base import ImageFormat
 from modalign.plugins.formats import values
+from modalign.plugins.formats.media.lists import MediaLists, from_ranks, with_scores
 from modalign.plugins.formats.splitting import Pairs, Scored, Ties
 
 _PREFERRED, _OTHER = "path1", "path2"
@@ -16,7 +17,7 @@ _CONFIDENCE = "confidence"
 _UNSURE = "confidence below min_confidence"
 
 
-class Hpd(ImageLists):
+class Hpd(MediaLists, ImageFormat):
     """The rows of HPDv2's train.json and test.json and of HPDv3's files, all with `prompt` and paths of images.
 
     HPDv2 train: `file_path`, a list, and `human_preference`, 1 for the preferred image and 0 for others. HPDv2 test:
@@ -71,12 +72,12 @@ class Hpd(ImageLists):
 
     def scored(self, row: Mapping[str, Any]) -> list[Scored]:
         if _PREFERRED in row:
-            return [Scored(self.image(row, _PREFERRED), 1.0, _PREFERRED), Scored(self.image(row, _OTHER), 0.0, _OTHER)]
+            return [Scored(self.media(row, _PREFERRED), 1.0, _PREFERRED), Scored(self.media(row, _OTHER), 0.0, _OTHER)]
         if "image_path" in row:
-            images = self.images(row, "image_path")
-            return with_scores(images, from_ranks(numbers(row, "rank", images)), "image_path")
-        images = self.images(row, "file_path")
-        preferred = numbers(row, "human_preference", images)
+            images = self.several(row, "image_path")
+            return with_scores(images, from_ranks(self.numbers(row, "rank", images)), "image_path")
+        images = self.several(row, "file_path")
+        preferred = self.numbers(row, "human_preference", images)
         if not set(preferred) <= {0.0, 1.0}:
             raise RowError(f"not preferences: {preferred}", "Write 1 for preferred and 0 for not.", "human_preference")
         return with_scores(images, preferred, "file_path")

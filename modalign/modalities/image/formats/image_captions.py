@@ -1,18 +1,12 @@
 """Images with captions, to imitate: the data of supervised fine-tuning."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from modalign.core.batch import CHOSEN, Candidate, Comparison
-from modalign.core.objectives.base import Feedback
-from modalign.modalities.image.formats.base import IMAGES, ImageFormat
-from modalign.plugins.formats import values
-from modalign.plugins.formats.images import looks_like_image
-
-_OTHER_FORMATS = frozenset({"label", "rank", "ranks", "scores", "chosen", "rejected"})
+from modalign.modalities.image.formats.base import ImageFormat
+from modalign.plugins.formats.media.captions import MediaCaptions
 
 
-class ImageCaptions(ImageFormat):
+class ImageCaptions(MediaCaptions, ImageFormat):
     """`prompt` (or `caption`, `text`) with one `image` (or `image_path`, `file_name`, `jpg`, `png`, ...).
 
     An image is a path, the bytes of a file, a mapping with either, or base64 text.
@@ -35,14 +29,3 @@ class ImageCaptions(ImageFormat):
         root: str | None = None,
     ) -> None:
         super().__init__(root, weight, prompt=prompt, image=image)
-
-    def matches(self, columns: Mapping[str, Any]) -> bool:
-        shown = columns.get(self.column(columns, "image", IMAGES))
-        return self.has_prompt(columns) and looks_like_image(shown) and not _OTHER_FORMATS & set(columns)
-
-    def feedback(self, columns: Mapping[str, Any]) -> frozenset[Feedback]:
-        return frozenset({Feedback.DEMONSTRATION})
-
-    def parse(self, row: Mapping[str, Any]) -> Sequence[Comparison]:
-        candidate = Candidate(self.image(row, self.column(row, "image", IMAGES)), CHOSEN)
-        return [Comparison(self.prompt(row), (candidate,), weight=values.weight(row, self.weight))]

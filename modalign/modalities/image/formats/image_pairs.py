@@ -1,17 +1,12 @@
 """Pairs of images: the better and the worse one for a prompt."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from modalign.core.batch import Comparison
 from modalign.modalities.image.formats.base import ImageFormat
-from modalign.plugins.formats.images import looks_like_image
-
-CHOSEN_NAMES = ("chosen", "chosen_image", "image_chosen", "chosen_path", "chosen_file_name", "winner")
-REJECTED_NAMES = ("rejected", "rejected_image", "image_rejected", "rejected_path", "rejected_file_name", "loser")
+from modalign.plugins.formats.media.pairs import MediaPairs
 
 
-class ImagePairs(ImageFormat):
+class ImagePairs(MediaPairs, ImageFormat):
     """`prompt` (or `caption`) with the images `chosen` and `rejected` (or `chosen_image`, `winner`, ...).
 
     An image is a path, the bytes of a file, a mapping with either, or base64 text.
@@ -26,6 +21,8 @@ class ImagePairs(ImageFormat):
 
     name = "image_pairs"
     wants: ClassVar[str] = "prompt (or caption), text; chosen and rejected, images"
+    chosen_names = ("chosen", "chosen_image", "image_chosen", "chosen_path", "chosen_file_name", "winner")
+    rejected_names = ("rejected", "rejected_image", "image_rejected", "rejected_path", "rejected_file_name", "loser")
 
     def __init__(
         self,
@@ -36,15 +33,3 @@ class ImagePairs(ImageFormat):
         root: str | None = None,
     ) -> None:
         super().__init__(root, weight, prompt=prompt, chosen=chosen, rejected=rejected)
-
-    def matches(self, columns: Mapping[str, Any]) -> bool:
-        images = [columns.get(name) for name in self._columns(columns)]
-        return self.has_prompt(columns) and all(map(looks_like_image, images))
-
-    def parse(self, row: Mapping[str, Any]) -> Sequence[Comparison]:
-        columns = self._columns(row)
-        chosen, rejected = (self.image(row, column) for column in columns)
-        return [self.pair(row, chosen, rejected, columns)]
-
-    def _columns(self, row: Mapping[str, Any]) -> tuple[str, str]:
-        return self.column(row, "chosen", CHOSEN_NAMES), self.column(row, "rejected", REJECTED_NAMES)

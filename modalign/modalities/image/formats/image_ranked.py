@@ -1,21 +1,13 @@
 """Several images for a prompt with scores, ranks or several judges' scores."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from modalign.core.errors import ConfigError, UserError, did_you_mean
-from modalign.core.format import Format
-from modalign.core.modality import Modality
-from modalign.modalities.image.formats.lists import ImageLists, borda_shares, from_ranks, numbers, with_scores
-from modalign.plugins.formats.images import looks_like_images
-from modalign.plugins.formats.splitting import Pairs, Scored, Ties
-
-_IMAGES = ("images", "image_paths", "file_names")
-_SCORES = ("scores", "ratings")
-_RANKS = ("ranks", "rank")
+from modalign.modalities.image.formats.base import ImageFormat
+from modalign.plugins.formats.media.ranked import MediaRanked
+from modalign.plugins.formats.splitting import Pairs, Ties
 
 
-class ImageRanked(ImageLists):
+class ImageRanked(MediaRanked, ImageFormat):
     """`prompt` (or `caption`), a list `images`, and a list `scores` (larger is better) or `ranks` (smaller is better).
 
     Scores are taken as they are. Ranks, and the scores of several judges, become Borda shares between 0 and 1: how many
@@ -43,6 +35,7 @@ class ImageRanked(ImageLists):
 
     name = "image_ranked"
     wants: ClassVar[str] = "prompt (or caption), text; images, a list; scores or ranks, a list of numbers"
+    known: ClassVar[tuple[str, ...]] = ("images", "image_paths", "file_names")
 
     def __init__(
         self,
@@ -57,44 +50,6 @@ class ImageRanked(ImageLists):
         weight: str | None = None,
         root: str | None = None,
     ) -> None:
-        judged = {"rewards": rewards, "scores": scores, "ranks": ranks}
-        given = [option for option, value in judged.items() if value is not None]
-        if len(given) > 1:
-            raise ConfigError(f"The format's {' and '.join(given)} are given.", "Name one of them.")
-        if rewards is not None and (not rewards or len(set(rewards)) < len(rewards)):
-            raise ConfigError(f"The format's rewards are {rewards}.", "Name each judge's column once.")
-        super().__init__(pairs, ties, min_gap, root, weight, prompt=prompt, images=images, scores=scores, ranks=ranks)
-        self.rewards = tuple(rewards or ())
-
-    def matches(self, columns: Mapping[str, Any]) -> bool:
-        shown = columns.get(self.column(columns, "images", _IMAGES))
-        judged = self.rewards or (self._judged(columns),)
-        lists = all(isinstance(columns.get(name), list) for name in judged)
-        return self.has_prompt(columns) and looks_like_images(shown) and lists
-
-    def resolve(self, columns: Mapping[str, Any], source: str, modality: Modality | None = None) -> Format:
-        for column in self.rewards:
-            if column not in columns:
-                raise UserError(
-                    f"{source} has no column {column!r}, which data.format names among its rewards.",
-                    did_you_mean(column, map(str, columns)),
-                )
-        return super().resolve(columns, source, modality)
-
-    def scored(self, row: Mapping[str, Any]) -> list[Scored]:
-        column = self.column(row, "images", _IMAGES)
-        images = self.images(row, column)
-        if self.rewards:
-            return with_scores(images, borda_shares([numbers(row, name, images) for name in self.rewards]), column)
-        judged = self._judged(row)
-        found = numbers(row, judged, images)
-        return with_scores(images, from_ranks(found) if self._is_ranks(judged) else found, column)
-
-    def _judged(self, row: Mapping[str, Any]) -> str:
-        """The column that says how good each image is: the one that an option names, else scores before ranks."""
-        named = self.named.get("scores") or self.named.get("ranks")
-        known: Sequence[str] = (*_SCORES, *_RANKS)
-        return named or next((name for name in known if name in row), known[0])
-
-    def _is_ranks(self, column: str) -> bool:
-        return column == self.named.get("ranks") or (column in _RANKS and column != self.named.get("scores"))
+        super().__init__(
+            pairs, ties, min_gap, rewards, root, weight, prompt=prompt, images=images, scores=scores, ranks=ranks
+        )

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from modalign.modalities.image.formats.lists import ImageLists, from_ranks, numbers, with_scores
+from modalign.modalities.image.formats.base import ImageFormat
 from modalign.plugins.formats.images import looks_like_image, looks_like_images
+from modalign.plugins.formats.media.lists import MediaLists, from_ranks, with_scores
 from modalign.plugins.formats.scored import first_of
 from modalign.plugins.formats.splitting import Pairs, Scored, Ties
 
@@ -13,7 +14,7 @@ _RANKS = ("rank", "ranking")
 _BETTER, _WORSE = "img_better", "img_worse"
 
 
-class ImageRewardDb(ImageLists):
+class ImageRewardDb(MediaLists, ImageFormat):
     """`prompt_id`, `prompt`, a list `image_path` (or `image`, `generations`) and a list `rank` (or `ranking`).
 
     The smallest rank is the best; ranks become the share of the other images that an image is ahead of. Of a data set
@@ -63,9 +64,9 @@ class ImageRewardDb(ImageLists):
 
     def scored(self, row: Mapping[str, Any]) -> list[Scored]:
         if _BETTER in row and "rating" not in self.named:
-            return [Scored(self.image(row, _BETTER), 1.0, _BETTER), Scored(self.image(row, _WORSE), 0.0, _WORSE)]
+            return [Scored(self.media(row, _BETTER), 1.0, _BETTER), Scored(self.media(row, _WORSE), 0.0, _WORSE)]
         column = first_of(row, _IMAGES)
-        images = self.images(row, column)
+        images = self.several(row, column)
         if "rating" in self.named:
-            return with_scores(images, numbers(row, self.named["rating"], images), column)
-        return with_scores(images, from_ranks(numbers(row, first_of(row, _RANKS), images)), column)
+            return with_scores(images, self.numbers(row, self.named["rating"], images), column)
+        return with_scores(images, from_ranks(self.numbers(row, first_of(row, _RANKS), images)), column)

@@ -1,18 +1,12 @@
 """Single images with a label: thumbs up or down."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from modalign.core.batch import Candidate, Comparison
-from modalign.core.objectives.base import Feedback
-from modalign.modalities.image.formats.base import IMAGES, ImageFormat
-from modalign.plugins.formats import values
-from modalign.plugins.formats.images import looks_like_image
-
-_LABELS = ("label",)
+from modalign.modalities.image.formats.base import ImageFormat
+from modalign.plugins.formats.media.thumbs import MediaThumbs
 
 
-class ImageThumbs(ImageFormat):
+class ImageThumbs(MediaThumbs, ImageFormat):
     """`prompt` (or `caption`), one `image` and `label`: true for good, false for bad (or 1 and 0).
 
     Where columns have types, text is never a label: "false" counts as true in Python. In CSV and in the text members of
@@ -38,16 +32,3 @@ class ImageThumbs(ImageFormat):
         root: str | None = None,
     ) -> None:
         super().__init__(root, weight, prompt=prompt, image=image, label=label)
-
-    def matches(self, columns: Mapping[str, Any]) -> bool:
-        shown = columns.get(self.column(columns, "image", IMAGES))
-        labelled = self.column(columns, "label", _LABELS) in columns and not {"chosen", "rejected"} & set(columns)
-        return self.has_prompt(columns) and looks_like_image(shown) and labelled
-
-    def feedback(self, columns: Mapping[str, Any]) -> frozenset[Feedback]:
-        return frozenset({Feedback.POINTWISE})
-
-    def parse(self, row: Mapping[str, Any]) -> Sequence[Comparison]:
-        image = self.image(row, self.column(row, "image", IMAGES))
-        candidate = Candidate(image, score=values.label(row, self.column(row, "label", _LABELS)))
-        return [Comparison(self.prompt(row), (candidate,), weight=values.weight(row, self.weight))]

@@ -54,7 +54,7 @@ class PickAPic(ImageFormat):
         label = self._label(row)
         if label is None or (label == 0.5 and self.ties == "skip"):
             return []
-        first, second = ((self.image(row, column), column) for column in _IMAGES)
+        first, second = ((self.media(row, column), column) for column in _IMAGES)
         directions = ((first, second, label), (second, first, 1 - label))
         return [
             self.pair(row, better, worse, (better_column, worse_column), (share, 1 - share), share)

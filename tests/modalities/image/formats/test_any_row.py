@@ -17,7 +17,7 @@ from modalign.modalities.image.formats.image_ranked import ImageRanked
 from modalign.modalities.image.formats.image_reward_db import ImageRewardDb
 from modalign.modalities.image.formats.image_thumbs import ImageThumbs
 from modalign.modalities.image.formats.pick_a_pic import PickAPic
-from modalign.plugins.formats.images import same_image
+from modalign.plugins.formats.media.kind import same_media
 
 FORMATS = [
     ImagePairs(weight="weight"),
@@ -87,7 +87,7 @@ def test_a_row_is_parsed_or_refused(format, row, untyped):
             assert candidate.response.data or candidate.response.path
             assert candidate.score is None or math.isfinite(candidate.score)
         if comparison.roles == (CHOSEN, REJECTED):
-            assert not same_image(*(candidate.response for candidate in comparison.candidates))
+            assert not same_media(*(candidate.response for candidate in comparison.candidates))
 
 
 def outcome(format, row):

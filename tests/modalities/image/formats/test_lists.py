@@ -13,7 +13,7 @@ from modalign.modalities.image.formats.hpd import Hpd
 from modalign.modalities.image.formats.image_ranked import ImageRanked
 from modalign.modalities.image.formats.image_reward_db import ImageRewardDb
 from modalign.modalities.image.formats.image_thumbs import ImageThumbs
-from modalign.modalities.image.formats.lists import borda_shares, from_ranks
+from modalign.plugins.formats.media.lists import borda_shares, from_ranks
 from tests.modalities.image.formats.pictures import Pictures, Rows
 
 ABC = ["a.png", "b.png", "c.png"]
