@@ -37,6 +37,7 @@ class DiffusionFamily(ABC):
         lora_targets: Modules to adapt where the user names none.
         own_pipelines: Where the classes of those are that diffusers lacks, by name: `package.module:Class`. The module
             imports from its package by `from .name import` alone, since exports copy both into a pipeline's folder.
+        reads_denoiser: Whether the pipeline's constructor reads the denoiser's configuration.
         published: A layout of files that this family's models are published in, where that is no diffusers pipeline.
         process: How clean latents are corrupted.
     """
@@ -45,6 +46,7 @@ class DiffusionFamily(ABC):
     own_pipelines: ClassVar[Mapping[str, str]] = {}
     published: ClassVar[type[PublishedLayout] | None] = None
     denoiser_part: ClassVar[str] = "unet"
+    reads_denoiser: ClassVar[bool] = False
     media_parts: ClassVar[tuple[str, ...]] = ("vae",)
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder",)
     lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +54,41 @@ def own_pipeline(target: str) -> Any:
         ) from error
 
     def without_code(cls: Any, file: Any) -> Any:
-        return {**super(blind, cls)._dict_from_json_file(file), "_class_name": name}
+        return {**_with_own_parts(super(blind, cls)._dict_from_json_file(file), module), "_class_name": name}
 
     members = {"__module__": built.__module__, "__doc__": built.__doc__}
     blind: Any = type(name, (built,), {**members, "_dict_from_json_file": classmethod(without_code)})
     return blind
 
 
+def _with_own_parts(index: Mapping[str, Any], module: str) -> dict[str, Any]:
+    """The content of model_index.json, with parts of classes beside a pipeline's own named by their real modules.
+
+    In the folder they are named by a file that `write_code` put into the part's own folder, and that is not run.
+    """
+    named = dict(index)
+    for part, value in index.items():
+        if isinstance(value, list) and (own := _beside(module, value[0])) is not None:
+            named[part] = [own, *value[1:]]
+    return named
+
+
+def _beside(module: str, name: Any) -> str | None:
+    """The full name of a module in the package of another, imported; None where there is none."""
+    package = module.rpartition(".")[0]
+    found = f"{package}.{name}"
+    if not isinstance(name, str) or "." in name or find_spec(found) is None:
+        return None
+    import_module(found)
+    return found
+
+
 def write_code(target: str, folder: Path) -> None:
     """Put a pipeline class's own file into its folder, so that plain diffusers loads it with `trust_remote_code=True`.
 
     Args:
-        target: `package.module:Class`; the module and those beside it that it imports relatively are copied.
+        target: `package.module:Class`; the module and those beside it that it imports relatively are copied, and into
+            each part's folder the module beside it that has the part's class.
         folder: As `save_pretrained` wrote it.
     """
     module, name = target.split(":")
@@ -74,6 +98,12 @@ def write_code(target: str, folder: Path) -> None:
         shutil.copyfile(source.with_name(f"{beside}.py"), folder / f"{beside}.py")
     path = folder / INDEX
     index = {**json.loads(path.read_text(encoding="utf-8")), "_class_name": [CODE, name]}
+    package = module.rpartition(".")[0]
+    for part, value in index.items():
+        if isinstance(value, list) and str(value[0]).rpartition(".")[0] == package:
+            own = value[0].rpartition(".")[2]
+            shutil.copyfile(source.with_name(f"{own}.py"), folder / part / f"{own}.py")
+            index[part] = [own, *value[1:]]
     path.write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
