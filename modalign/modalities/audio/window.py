@@ -27,7 +27,7 @@ class Window:
         rate: Frames a second that the model works at.
         channels: 1 for mono, 2 for stereo.
         samples: How long the window is, at that rate.
-        step: The samples of one latent step: a sound that is shorter than the window by less is not called short.
+        step: The samples of one latent step: a sound that is shorter than the window by less is not refused.
         crop: Which part of a longer sound it is; `random` is drawn anew in each epoch.
         short: What becomes of a shorter sound.
         peak: The largest absolute sample that the part is brought to; None leaves it as it is.
@@ -91,7 +91,8 @@ class Window:
         """The first `samples` of a clip, normalised before silence is put to them."""
         part = normalised(Clip(clip.samples[:, : self.samples], clip.rate), loudness=self.loudness, peak=self.peak)
         nearly = self.samples - part.samples.shape[1] < self.step
-        found = fitted(part, self.samples, "start", "pad" if nearly else self.short)
+        short: Short = "pad" if nearly and self.short == "error" else self.short
+        found = fitted(part, self.samples, "start", short)
         return found.clip.samples.contiguous(), (0.0, found.sounding / self.rate)
 
     def _check_length(self, response: Any) -> None:
