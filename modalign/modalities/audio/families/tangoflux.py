@@ -91,6 +91,7 @@ class TangoFlux(AudioFamily):
 
         assert numbers is not None
         dtype = weights_dtype(denoiser)
+        self.place(("conditioner",), noisy.device)
         with torch.no_grad():
             token = self.pipeline.conditioner(numbers[:, 1])
         return flow_velocity(unwrapped(denoiser), noisy.to(dtype), time.to(dtype), text, token)
