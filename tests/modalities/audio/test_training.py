@@ -1,0 +1,85 @@
+"""Training on sounds is exact: however a step is split, from the cache or live, for every family alike."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from modalign.core.callbacks.drift import DriftLog
+from modalign.core.objectives.base import Objective
+from modalign.core.objectives.listwise import RankDpo
+from modalign.core.objectives.pairwise import Dpo
+from modalign.core.objectives.sft import Sft
+from modalign.core.objectives.weighted_sum import WeightedSum
+from modalign.modalities.audio.modality import Audio
+from modalign.modalities.diffusion import encoded_modality
+from tests.modalities.audio.training import double, train, weights, write_lists, write_pairs
+
+Folder = Callable[[str], Path]
+
+
+def crpo(beta: float) -> Objective:
+    return WeightedSum({"dpo": Dpo(beta), "sft": Sft()})
+
+
+def assert_close(left: dict[str, Tensor], right: dict[str, Tensor], atol: float) -> None:
+    for name, values in left.items():
+        torch.testing.assert_close(values, right[name], rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("lists", [False, True], ids=["crpo", "rankdpo"])
+def test_micro_batches_and_uneven_ends(tmp_path: Path, audio_folder: Folder, lists: bool) -> None:
+    """4 x 1 = 2 x 2 = 1 x 4, with crops and captions that are drawn, over windows of 4 and of 2 rows."""
+    file = write_lists(tmp_path, [2, 3, 2, 4, 2, 3]) if lists else write_pairs(tmp_path, 6)
+    folder = audio_folder("waveform.tangoflux")
+
+    def run(batch_size: int, accumulate: int) -> dict[str, Tensor]:
+        modality = double(folder, crop="random", caption_dropout=0.3, draws=2)
+        options: dict[str, Any] = {"precision": "64-true", "max_epochs": 2, "gradient_clip_val": 1.0}
+        objective = RankDpo(500.0) if lists else crpo(500.0)
+        return weights(train(modality, file, objective, batch_size, accumulate_grad_batches=accumulate, **options))
+
+    whole, start = run(4, 1), double(folder).load().state_dict()
+    assert max(float((whole[name] - start[name]).abs().max()) for name in whole) > 1e-4
+    assert_close(whole, run(2, 2), 1e-11)
+    assert_close(whole, run(1, 4), 1e-11)
+
+
+@pytest.mark.parametrize("name", ["waveform.tangoflux", "mel.tango"])
+def test_cached_equals_live(tmp_path: Path, audio_folder: Folder, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    folder, file = str(audio_folder(name)), write_pairs(tmp_path, 5)
+
+    def run(**options: Any) -> dict[str, Tensor]:
+        modality = Audio(folder, crop="center", caption_dropout=0.3, cache_dtype="float32", **options)
+        return weights(train(modality, file, Dpo(500.0), 2, max_steps=4))
+
+    live, kept = run(cache="off"), str(tmp_path / "cache")
+    assert_close(live, run(cache_folder=kept), 0)
+
+    def refuse(*given: Any) -> Any:
+        raise AssertionError("done again")
+
+    for place, method in (
+        (encoded_modality.EncodedModality, "encode_medium"),
+        (encoded_modality.EncodedModality, "encode_prompt"),
+        (Audio, "decode"),
+    ):
+        monkeypatch.setattr(place, method, refuse)
+    assert_close(live, run(cache_folder=kept), 0)
+
+
+def test_plain_dpo_that_ruins_the_policy_says_so_and_crpo_does_not(tmp_path: Path, audio_folder: Folder) -> None:
+    """Accuracy is perfect in both."""
+    told = {}
+    for name, objective in (("dpo", Dpo(500.0)), ("crpo", crpo(500.0))):
+        drift = DriftLog()
+        folder = tmp_path / name
+        modality = Audio(str(audio_folder("waveform.tangoflux")), cache_folder=str(tmp_path / "cache"))
+        train(modality, write_pairs(folder, 4), objective, learning_rate=0.3, callbacks=[drift], max_steps=40)
+        told[name] = drift.warnings
+    assert told["crpo"] == []
+    (warning,) = told["dpo"]
+    assert "is ruining the policy, though its accuracy reads 1.00" in warning
