@@ -47,8 +47,7 @@ def check_parts(modality: Modality, objective: Objective, reference: Reference |
         raise ConfigError(
             f"The objective {name} needs cells of role {', '.join(sorted(unknown))}, which the modality "
             f"{modality.name!r} does not make.",
-            f"It makes: {', '.join(sorted(modality.extra_roles)) or 'none'}. Choose another modality or objective; "
-            "those that compare contexts have the option `contrast`.",
+            _role_cure(modality),
         )
     if reference is None:
         return
@@ -69,6 +68,18 @@ def check_parts(modality: Modality, objective: Objective, reference: Reference |
             "reference keeps only that.",
             "Use model.reference: frozen.",
         )
+
+
+def _role_cure(modality: Modality) -> str:
+    made = sorted(modality.extra_roles)
+    contexts = sorted({context for role in made if (context := role.partition("@")[2])})
+    if not contexts:
+        return f"It makes: {', '.join(made) or 'none'}. Choose another modality or objective."
+    options = " or ".join(f"contrast: {context}" for context in contexts)
+    return (
+        f"It makes: {', '.join(made)}. Set {options} among the objective's options, which those that compare contexts "
+        "have; or choose another modality or objective."
+    )
 
 
 def check_strategy(strategy: Strategy) -> None:

@@ -35,13 +35,14 @@ class Povid(Objective):
     Args:
         beta: The strength of the pull towards the reference, above 0.
         noise_weight: Share of the misled response in the loss, above 0 and below 1; 0.5 in the released code.
+        contrast: The context that misleads: `other_image`, or the `other_audio` of models that hear.
     """
 
     feedback = Feedback.PAIRWISE
-    extra_roles: tuple[str, ...] = (under(CHOSEN, OTHER_IMAGE),)
 
-    def __init__(self, beta: float = 0.1, noise_weight: float = 0.5) -> None:
+    def __init__(self, beta: float = 0.1, noise_weight: float = 0.5, contrast: str = OTHER_IMAGE) -> None:
         super().__init__()
+        self.extra_roles = (under(CHOSEN, contrast),)
         self.beta = positive("beta", beta)
         self.noise_weight = share("noise_weight", noise_weight)
 

@@ -36,8 +36,8 @@ class RdpoVisual(Objective):
     Args:
         beta: The strength of the pull towards the reference, above 0.
         image_weight: Weight of the pair of images, above 0; 1 in the paper.
-        contrast: The other context of the second pair: `other_image`, or what else the modality makes, such as the
-            `other_prompt` of text.
+        contrast: The other context of the second pair: `other_image`, or what else the modality makes, such as
+            `other_audio`, or the `other_prompt` of text.
     """
 
     feedback = Feedback.PAIRWISE

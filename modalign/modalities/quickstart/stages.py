@@ -21,7 +21,7 @@ from modalign.core.module import PreferenceModule
 from modalign.core.schedule import Schedule
 from modalign.plugins.manager import registry
 
-PARTS = {"other_image": "image_variant"}
+PARTS = {"other_image": "image_variant", "other_audio": "audio_variant"}
 """Options that are themselves built, and of which kind each is."""
 
 

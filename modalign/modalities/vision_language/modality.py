@@ -17,8 +17,8 @@ from modalign.modalities.vision_language.media_language import MediaLanguage
 from modalign.modalities.vision_language.model_checks import check_image_tokens
 from modalign.modalities.vision_language.other_media import Choose, roles
 from modalign.modalities.vision_language.prompt_rows import row_prompt
-from modalign.modalities.vision_language.prompts import IMAGE
 from modalign.modalities.vision_language.variants.base import ImageVariant
+from modalign.plugins.formats.images import IMAGE
 
 AUTO_CLASS = "AutoModelForImageTextToText"
 TOO_LONG = ("error", "resize")
@@ -62,7 +62,7 @@ class VisionLanguage(MediaLanguage):
     name: ClassVar[str] = "vision_language"
     provides: ClassVar[frozenset[str]] = Text.provides | {MISLED}
     extra_roles: ClassVar[frozenset[str]] = Text.extra_roles | roles(OTHER_IMAGE)
-    kind: ClassVar[str] = IMAGE
+    kind: ClassVar[str] = IMAGE.type
     auto_classes: ClassVar[tuple[str, ...]] = (AUTO_CLASS,)
     processes: ClassVar[str] = "image_processor"
     models: ClassVar[str] = "vision-language"
@@ -163,4 +163,4 @@ class VisionLanguage(MediaLanguage):
 
     def prompt_of(self, row: Mapping[str, Any], column: str) -> Any:
         """See `Modality.prompt_of`: a chat with the images of the column `images` or `image`."""
-        return row_prompt(row, column)
+        return row_prompt(row, column, IMAGE)

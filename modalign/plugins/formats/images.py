@@ -6,33 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from modalign.core.errors import RowError
+from modalign.plugins.formats.media.columns import media_columns
 from modalign.plugins.formats.media.kind import MediaKind
 
-_CONTENT = frozenset({"prompt", "chosen", "rejected", "completion", "completions"})
 _FILE = re.compile(r"\S+\.(?:jpe?g|png|webp|avif|gif|bmp|tiff?)", re.IGNORECASE)
 _NAMES = re.compile(r"(?:other_|retrieved_|rejected_)?(?:images?|img)(?:_paths?|_\d)?", re.IGNORECASE)
 
 
 def image_columns(columns: Mapping[str, Any]) -> list[str]:
     """The columns that by their names or values hold images beside whatever else a row holds."""
-    return [
-        name for name, value in columns.items() if _means_images(str(name), value) or _shows_images(str(name), value)
-    ]
-
-
-def _means_images(name: str, value: Any) -> bool:
-    """Whether a column is called so and not empty, whatever is wrong with its value."""
-    return _NAMES.fullmatch(name) is not None and value not in (None, "", [], False)
-
-
-def _shows_images(name: str, value: Any) -> bool:
-    """Whether a value is one or several images by itself; what is asked and answered may name a file."""
-    if isinstance(value, list):
-        return bool(value) and all(_shows_images(name, item) for item in value)
-    if name in _CONTENT:
-        return False
-    stored = isinstance(value, Mapping) and "bytes" in value
-    return stored or is_decoded(value) or (isinstance(value, str) and _FILE.fullmatch(value) is not None)
+    return media_columns(columns, _NAMES, _FILE, is_decoded, unnamed_bytes=True)
 
 
 def is_decoded(value: Any) -> bool:

@@ -8,12 +8,20 @@ from typing import Any
 from modalign.core.errors import RowError, did_you_mean
 from modalign.core.fetched import FetchedMedia
 from modalign.core.media import Media, MediaSlice
+from modalign.plugins.formats.media.columns import media_columns
 from modalign.plugins.formats.media.kind import MediaKind
 from modalign.plugins.formats.values import number, shown
 
 _KEYS = ("bytes", "path", "array", "sampling_rate", "start", "seconds", "end")
 _SAMPLES = "Write `array`, (frames,) or (channels, frames) of floating point up to 1, and `sampling_rate`."
 _RATES = (100, 1_000_000)
+_FILE = re.compile(r"\S+\.(?:wav|w64|flac|mp3|ogg|opus|oga|m4a|aac|aiff?|webm)", re.IGNORECASE)
+_NAMES = re.compile(r"(?:other_|rejected_)?audios?(?:_(?:file)?paths?|_\d)?", re.IGNORECASE)
+
+
+def sound_columns(columns: Mapping[str, Any]) -> list[str]:
+    """The columns that by their names or values hold sounds beside whatever else a row holds."""
+    return media_columns(columns, _NAMES, _FILE, is_decoded)
 
 
 def is_decoded(value: Any) -> bool:

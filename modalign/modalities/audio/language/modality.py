@@ -16,7 +16,8 @@ from modalign.modalities.text.modality import Scalar, Text
 from modalign.modalities.vision_language.likelihood import MISLED
 from modalign.modalities.vision_language.media_language import MediaLanguage
 from modalign.modalities.vision_language.other_media import Choose, roles
-from modalign.modalities.vision_language.prompts import AUDIO
+from modalign.modalities.vision_language.prompt_rows import row_prompt
+from modalign.plugins.formats.sounds import SOUND
 
 AUTO_CLASSES = ("AutoModelForMultimodalLM", "AutoModelForSeq2SeqLM")
 """The latter knows a few language models that hear, such as Audio Flamingo 3; encoder-decoders are refused."""
@@ -60,7 +61,7 @@ class AudioLanguage(MediaLanguage):
     name: ClassVar[str] = "audio_language"
     provides: ClassVar[frozenset[str]] = Text.provides | {MISLED}
     extra_roles: ClassVar[frozenset[str]] = Text.extra_roles | roles(OTHER_AUDIO)
-    kind: ClassVar[str] = AUDIO
+    kind: ClassVar[str] = SOUND.type
     auto_classes: ClassVar[tuple[str, ...]] = AUTO_CLASSES
     processes: ClassVar[str] = "feature_extractor"
     models: ClassVar[str] = "audio-language"
@@ -142,6 +143,10 @@ class AudioLanguage(MediaLanguage):
     def media_options(self) -> Mapping[str, Any]:
         """See `MediaLanguage.media_options`."""
         return {"long_sounds": self.long_sounds}
+
+    def prompt_of(self, row: Mapping[str, Any], column: str) -> Any:
+        """See `Modality.prompt_of`: a chat with the sounds of the column `audios` or `audio`."""
+        return row_prompt(row, column, SOUND)
 
     def check_tower(self, policy: Any) -> None:
         """See `MediaLanguage.check_tower`."""

@@ -1,59 +1,68 @@
-"""Prompts and responses of rows as the modality's chats: images put into their places, responses as messages."""
+"""Prompts and responses of rows as chats: media put into their places, responses as messages."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from modalign.core.errors import RowError
 from modalign.core.media import Media
 from modalign.modalities.vision_language.prompts import (
-    IMAGE_TAG,
+    IMAGE,
+    NOUNS,
     Message,
     Part,
     answer,
-    image_part,
+    media_part,
+    tag,
     tagged_content,
     text_part,
 )
 from modalign.plugins.formats import chat
 from modalign.plugins.formats.chat import Content
-from modalign.plugins.formats.images import as_image
+from modalign.plugins.formats.media.kind import MediaKind
 from modalign.plugins.formats.trl_preference import shared_turns, with_prompt
 
-_PAYLOADS = ("image", "path", "bytes", "url", "image_url")
 
+def chat_with_media(
+    prompt: Content,
+    media: Sequence[Media],
+    column: str,
+    kind: MediaKind,
+    root: str | None = None,
+    allow_urls: bool | None = None,
+) -> list[Message]:
+    """A prompt as a chat whose parts of a kind hold media.
 
-def chat_with_images(prompt: Content, images: Sequence[Media], column: str, **reading: Any) -> list[Message]:
-    """A prompt as a chat whose image parts hold images.
-
-    The places of the images are the parts `{"type": "image"}` of messages, and `<image>` tags in their text. Where
-    there are none, all images stand before the text of the first user message, as TRL places them. A part that holds
-    its image, or says where it is, keeps it.
+    The places of images are the parts `{"type": "image"}` of messages, and `<image>` tags in their text; those of
+    sounds are called `audio`. Where there are none, all media stand before the text of the first user message, as TRL
+    places images. A part that holds its medium, or says where it is, keeps it.
 
     Args:
         prompt: Text, or messages.
-        images: In reading order, those of parts that hold their own left out.
+        media: In reading order, those of parts that hold their own left out.
         column: Of the prompt, for messages.
-        reading: `root` and `allow_urls` of images that parts hold; see `as_image`.
+        kind: Of the media.
+        root: Where relative paths in parts start; see `MediaKind.read`.
+        allow_urls: Whether addresses in parts are fetched; see `MediaKind.read`.
 
     Raises:
-        RowError: There are not as many places as images, there is no text, or a part holds no image.
+        RowError: There are not as many places as media, there is no text, or a part holds none of the kind.
     """
+    chat = _Chat(kind.type)
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    parted = [{**message, "content": _parts(message.get("content"))} for message in messages]
-    places = sum(_is_place(part) for message in parted for part in message["content"])
-    if images and not places:
-        _put_first(parted, messages, len(images))
-        places = sum(_is_place(part) for message in parted for part in message["content"])
-    if places != len(images):
-        raise RowError(
-            f"images do not fit their places: the prompt has places for {places}, and the row has {len(images)}",
-            f'Give each image one part {{"type": "image"}} or one {IMAGE_TAG} tag, or write text without tags, which '
-            "all images are put before.",
-            column,
-        )
-    rest = iter(images)
+    parted = [{**message, "content": chat.parts(message.get("content"))} for message in messages]
+    places = sum(chat.is_place(part) for message in parted for part in message["content"])
+    if media and not places:
+        _put_first(parted, messages, [chat.place] * len(media))
+        places = sum(chat.is_place(part) for message in parted for part in message["content"])
+    if places != len(media):
+        raise _unplaced(places, len(media), kind.type, column)
+    rest = iter(media)
+
+    def read(value: Any, where: str) -> Media:
+        return kind.read(value, where, root, allow_urls)
+
     filled = [
-        {**message, "content": [_filled(part, rest, column, reading) for part in message["content"]]}
+        {**message, "content": [chat.filled(part, rest, column, read) for part in message["content"]]}
         for message in parted
     ]
     if not any(str(part.get("text", "")).strip() for message in filled for part in message["content"]):
@@ -61,8 +70,10 @@ def chat_with_images(prompt: Content, images: Sequence[Media], column: str, **re
     return [_plain(message) for message in filled]
 
 
-def without_prompt(prompt: Content | None, chosen: Content, rejected: Content) -> tuple[Content, Content, Content]:
-    """The prompt, and the two responses without it; see `with_prompt`. A text prompt may leave the images' tags out.
+def without_prompt(
+    prompt: Content | None, chosen: Content, rejected: Content, *, kind: str = IMAGE
+) -> tuple[Content, Content, Content]:
+    """The prompt, and the two responses without it; see `with_prompt`. A text prompt may leave the media's tags out.
 
     Raises:
         RowError: There is no prompt, or not the one that conversations begin with.
@@ -72,7 +83,7 @@ def without_prompt(prompt: Content | None, chosen: Content, rejected: Content) -
     if not isinstance(prompt, str) or isinstance(chosen, str) or isinstance(rejected, str):
         return with_prompt(prompt, chosen, rejected)
     end = shared_turns(chosen, rejected)
-    if end and _words(prompt) not in [_words(turn.get("content")) for turn in chosen[:end]]:
+    if end and _words(prompt, kind) not in [_words(turn.get("content"), kind) for turn in chosen[:end]]:
         raise RowError(
             "the prompt is not that of the conversations: none of the turns they share says it",
             "Remove the column of the prompt, or make it agree with the conversations.",
@@ -95,51 +106,72 @@ def as_answer(response: Content, column: str) -> list[Message]:
     return messages
 
 
-def _words(content: Any) -> str:
-    """What a message says, its images left out."""
-    texts = [part["text"] for part in _parts(content) if part["type"] == "text"]
-    return "".join(texts).replace(IMAGE_TAG, "").strip()
+class _Chat:
+    """Where the media of a kind stand in the parts of messages.
+
+    Args:
+        kind: The type of their parts.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.payloads = (kind, "path", "bytes", "url", f"{kind}_url")
+        self.place: Part = {"type": kind}
+
+    def parts(self, content: Any) -> list[Part]:
+        """A message's content with each place of a medium as a part of its own."""
+        parts = content if isinstance(content, list) else [text_part(content)] if content else []
+        return [piece for part in parts for piece in self._split(part)]
+
+    def is_place(self, part: Part) -> bool:
+        """Whether a part waits for a medium."""
+        return part["type"] == self.kind and not any(name in part for name in self.payloads)
+
+    def filled(self, part: Part, rest: Iterator[Media], column: str, read: Callable[[Any, str], Media]) -> Part:
+        """A part with its medium: the next one, or the one that it holds."""
+        if self.is_place(part):
+            return media_part(next(rest), self.kind)
+        if part["type"] not in (self.kind, f"{self.kind}_url"):
+            return part
+        name = next((name for name in self.payloads if name in part), self.kind)
+        value = part.get(name)
+        if name in (self.kind, f"{self.kind}_url") and isinstance(value, Mapping) and "url" in value:
+            value = value["url"]
+        if name in ("path", "bytes"):  # a mapping of its own, which may say what part of a file is meant
+            value = {key: item for key, item in part.items() if key != "type"}
+        return media_part(read(value, f"{column}: {name}"), self.kind)
+
+    def _split(self, part: Part) -> Sequence[Part]:
+        """A part of text at its tags."""
+        tags = part["text"].count(tag(self.kind)) if part["type"] == "text" else 0
+        if not tags:
+            return [part]
+        pieces = tagged_content(part["text"], [None] * tags, self.kind)
+        return [self.place if piece["type"] == self.kind else piece for piece in pieces]
 
 
-def _parts(content: Any) -> list[Part]:
-    """A message's content with each place of an image as a part of its own."""
-    parts = content if isinstance(content, list) else [text_part(content)] if content else []
-    return [piece for part in parts for piece in _split(part)]
+def _words(content: Any, kind: str) -> str:
+    """What a message says, its media left out."""
+    texts = [part["text"] for part in _Chat(kind).parts(content) if part["type"] == "text"]
+    return "".join(texts).replace(tag(kind), "").strip()
 
 
-def _split(part: Part) -> Sequence[Part]:
-    """A part of text at its tags."""
-    tags = part["text"].count(IMAGE_TAG) if part["type"] == "text" else 0
-    return [_unfilled(piece) for piece in tagged_content(part["text"], [None] * tags)] if tags else [part]
+def _unplaced(places: int, media: int, kind: str, column: str) -> RowError:
+    noun = NOUNS[kind]
+    return RowError(
+        f"{noun}s do not fit their places: the prompt has places for {places}, and the row has {media}",
+        f'Give each {noun} one part {{"type": "{kind}"}} or one {tag(kind)} tag, or write text without tags, which '
+        f"all {noun}s are put before.",
+        column,
+    )
 
 
-def _unfilled(part: Part) -> Part:
-    return {"type": "image"} if part["type"] == "image" else part
-
-
-def _is_place(part: Part) -> bool:
-    """Whether a part waits for an image."""
-    return part["type"] == "image" and not any(name in part for name in _PAYLOADS)
-
-
-def _put_first(parted: list[dict[str, Any]], messages: Sequence[Message], count: int) -> None:
+def _put_first(parted: list[dict[str, Any]], messages: Sequence[Message], places: Sequence[Part]) -> None:
     """Make places before the first text of the user; typed content has to have its own, as in TRL."""
     for message, written in zip(parted, messages, strict=True):
         if written["role"] == "user" and isinstance(written.get("content"), str):
-            message["content"] = [{"type": "image"}] * count + message["content"]
+            message["content"] = [*places, *message["content"]]
             return
-
-
-def _filled(part: Part, rest: Iterator[Media], column: str, reading: Mapping[str, Any]) -> Part:
-    if _is_place(part):
-        return image_part(next(rest))
-    if part["type"] not in ("image", "image_url"):
-        return part
-    name = next((name for name in _PAYLOADS if name in part), "image")
-    value = part.get(name)
-    if name in ("image", "image_url") and isinstance(value, Mapping) and "url" in value:
-        value = value["url"]
-    return image_part(as_image({name: value} if name == "bytes" else value, f"{column}: {name}", **reading))
 
 
 def _plain(message: Mapping[str, Any]) -> Message:

@@ -109,17 +109,17 @@ class HaDpo(QuestionPairs):
 
     def _images(self, row: Mapping[str, Any]) -> list[Media]:
         if row.get("image") is not None:
-            return self.required_images(row, "image")
+            return self.required_media(row, "image")
         column = next((name for name in _IDS if row.get(name) is not None), _IDS[0])
         number = values.required(row, column)
         if isinstance(number, bool) or not isinstance(number, str | int):
             raise RowError(f"not an image id: {values.shown(number)}", "Write a number.", column)
         if self.image_data is None:
-            return [self.image(self.pattern.replace("{id}", str(number)), column)]
+            return [self.medium(self.pattern.replace("{id}", str(number)), column)]
         known = image_paths(self.image_data)
         if str(number) not in known:
             raise RowError(f"unknown image: {self.image_data} has no image {number}", "Remove the row.", column)
-        return [self.image(known[str(number)], column)]
+        return [self.medium(known[str(number)], column)]
 
 
 def _are_descriptions(value: Any) -> bool:

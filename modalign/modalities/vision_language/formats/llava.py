@@ -59,7 +59,7 @@ class Llava(VisionFormat):
 
     def parse(self, row: Mapping[str, Any]) -> Sequence[Comparison]:
         column = self.column(row, "conversations", ("conversations",))
-        images = self.images(row, self.column(row, "image", _IMAGES))
+        images = self.media(row, self.column(row, "image", _IMAGES))
         turns = dialogue(required(row, column), column)
         prompt = self.ask(turns, images, column)
         answers = [number for number, turn in enumerate(turns) if number and turn["role"] == "assistant"]

@@ -55,7 +55,7 @@ class Povid(QuestionPairs):
         except RowError as error:
             error.column = columns[1]
             raise
-        prompt = self.ask(asked, self.required_images(row, self.images_column(row)), columns[0])
+        prompt = self.ask(asked, self.required_media(row, self.images_column(row)), columns[0])
         better, worse = (as_answer(said, column) for said, column in zip(answers, columns, strict=True))
         return [self.pair(row, prompt, (better, worse), columns)]
 

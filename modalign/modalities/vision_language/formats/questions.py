@@ -46,7 +46,7 @@ class QuestionPairs(VisionFormat):
             RowError: Something is missing, of a wrong type or empty, or both answers are the same.
         """
         question, *sides = columns
-        prompt = self.ask(self.text(asked, question), self.required_images(row, self.images_column(row)), question)
+        prompt = self.ask(self.text(asked, question), self.required_media(row, self.images_column(row)), question)
         chosen, rejected = (as_answer(self.text(asked, side), side) for side in sides)
         return self.pair(row, prompt, (chosen, rejected), (sides[0], sides[1]), scores)
 

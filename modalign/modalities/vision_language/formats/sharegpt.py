@@ -80,7 +80,7 @@ class ShareGpt(VisionFormat):
     def parse(self, row: Mapping[str, Any]) -> Sequence[Comparison]:
         column = self.column(row, "conversations", _CONVERSATIONS)
         turns = self._system(row) + dialogue(required(row, column), column)
-        prompt = self.ask(turns, self.images(row, self.column(row, "images", _IMAGES)), column)
+        prompt = self.ask(turns, self.media(row, self.column(row, "images", _IMAGES)), column)
         sides = self.column(row, "chosen", (CHOSEN,)), self.column(row, "rejected", (REJECTED,))
         better, worse = (as_answer(spoken(required(row, side), side), side) for side in sides)
         return [self.pair(row, prompt, (better, worse), sides)]

@@ -51,7 +51,7 @@ class SymMpo(QuestionPairs):
         question = self.column(row, "question", ("question",))
         better, worse, other_better = f"resp_{own}_w", f"resp_{own}_l", f"resp_{other}_w"
         images = {
-            number: self.required_images(row, self.column(row, f"image_{number}", _image_names(number)))
+            number: self.required_media(row, self.column(row, f"image_{number}", _image_names(number)))
             for number in (own, other)
         }
         return self.pair(

@@ -1,21 +1,14 @@
 """Responses to imitate, as TRL has them for vision: `messages`, or `prompt` and `completion`, with `images`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
-from modalign.core.batch import CHOSEN, Candidate, Comparison
-from modalign.core.errors import RowError
-from modalign.core.objectives.base import Feedback
-from modalign.modalities.vision_language.formats.base import VisionFormat, may_hold_images
-from modalign.modalities.vision_language.formats.chats import as_answer
+from modalign.modalities.vision_language.formats.base import VisionFormat
+from modalign.modalities.vision_language.formats.demonstration import MediaDemonstration
 from modalign.modalities.vision_language.formats.vision_preference import IMAGES
-from modalign.plugins.formats import values
-from modalign.plugins.formats.chat import Content, content, looks_like_chat, looks_like_content
-
-_JUDGED = frozenset({"chosen", "rejected", "label", "labels", "completions", "rejected_images"})
 
 
-class VisionDemonstration(VisionFormat):
+class VisionDemonstration(MediaDemonstration, VisionFormat):
     """`messages`, or `prompt` and `completion` (text or conversations), and `images`, a list, or `image`.
 
     Of `messages`, the last one is the response and all before it the prompt: earlier answers are not learned. Images
@@ -48,34 +41,6 @@ class VisionDemonstration(VisionFormat):
             root, allow_urls, weight, prompt=prompt, completion=completion, messages=messages, images=images
         )
 
-    def matches(self, columns: Mapping[str, Any]) -> bool:
-        images = self.column(columns, "images", IMAGES)
-        answered = all(looks_like_content(columns.get(name)) for name in ("prompt", "completion"))
-        has_answer = answered or looks_like_chat(columns.get("messages"))
-        return has_answer and images in columns and may_hold_images(columns[images]) and not _JUDGED & set(columns)
-
-    def feedback(self, columns: Mapping[str, Any]) -> frozenset[Feedback]:
-        return frozenset({Feedback.DEMONSTRATION})
-
-    def parse(self, row: Mapping[str, Any]) -> Sequence[Comparison]:
-        prompt, completion, columns = self._split(row)
-        asked = self.ask(prompt, self.images(row, self.column(row, "images", IMAGES)), columns[0])
-        candidate = Candidate(as_answer(completion, columns[1]), CHOSEN)
-        return [
-            Comparison(asked, (candidate,), weight=values.weight(row, self.weight), extra=values.extra(row)),
-        ]
-
-    def _split(self, row: Mapping[str, Any]) -> tuple[Content, Content, tuple[str, str]]:
-        """Prompt, response, and the columns that they are from."""
-        columns = self.column(row, "prompt", ("prompt",)), self.column(row, "completion", ("completion",))
-        messages = self.column(row, "messages", ("messages",))
-        if columns[1] in row or messages not in row:
-            return content(row, columns[0]), content(row, columns[1]), columns
-        turns = content(row, messages)
-        if isinstance(turns, str) or len(turns) < 2:
-            raise RowError(
-                "not a conversation with a prompt and a response",
-                'Write at least two messages, each as {"role": ..., "content": ...}.',
-                messages,
-            )
-        return turns[:-1], turns[-1:], (messages, messages)
+    def called(self, before: str = "") -> Sequence[str]:
+        """See `MediaPromptFormat.called`."""
+        return IMAGES

@@ -4,24 +4,25 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from modalign.core.batch import CHOSEN, REJECTED, Comparison
+from modalign.core.batch import CHOSEN, REJECTED
 from modalign.core.errors import ConfigError, RowError
 from modalign.core.media import Media
-from modalign.core.objectives.base import Feedback
-from modalign.modalities.vision_language.formats.base import OTHER_IMAGES, OTHER_RESPONSE, VisionFormat, may_hold_images
-from modalign.modalities.vision_language.formats.chats import as_answer, without_prompt
+from modalign.modalities.vision_language.formats.base import VisionFormat
+from modalign.modalities.vision_language.formats.preference import OTHER, REJECTED_OWN, MediaPreference
 from modalign.modalities.vision_language.formats.questions import are_texts
 from modalign.modalities.vision_language.prompts import IMAGE_TAG
-from modalign.plugins.formats.chat import Content, content, looks_like_content
-from modalign.plugins.formats.pairs import PAIR_FEEDBACK
+from modalign.plugins.formats.chat import Content
 
 IMAGES = ("images", "image", "image_path", "img_path")
-_REJECTED_IMAGES = ("rejected_images", "rejected_image")
-_OTHER_IMAGES = ("other_images", "other_image", "retrieved_images", "retrieved_image", "mixed_up_image")
+_CALLED = {
+    "": IMAGES,
+    REJECTED_OWN: ("rejected_images", "rejected_image"),
+    OTHER: ("other_images", "other_image", "retrieved_images", "retrieved_image", "mixed_up_image"),
+}
 OF_MM_RLHF = frozenset({"video", "is_tie", "mixed_up_image", "chosen_reason", "rejected_reason", "ls_factor"})
 
 
-class VisionPreference(VisionFormat):
+class VisionPreference(MediaPreference, VisionFormat):
     """`chosen` and `rejected`, text or conversations; mostly `prompt`; and `images`, a list, or `image`, a single one.
 
     Without a `prompt` column, the prompt is what both responses begin with, as for `trl_preference`. Images fill the
@@ -92,66 +93,28 @@ class VisionPreference(VisionFormat):
         self.separator = separator
         self.images_in_prompt = _pattern(images_in_prompt)
 
+    def called(self, before: str = "") -> Sequence[str]:
+        """See `MediaPromptFormat.called`."""
+        return _CALLED[before]
+
     def matches(self, columns: Mapping[str, Any]) -> bool:
-        images = self.column(columns, "images", IMAGES)
-        has_pair = looks_like_content(columns.get(CHOSEN)) and self._has_rejected(columns)
-        return has_pair and images in columns and may_hold_images(columns[images]) and not _is_anothers(columns)
+        return super().matches(columns) and not _is_anothers(columns)
 
-    def feedback(self, columns: Mapping[str, Any]) -> frozenset[Feedback]:
-        return PAIR_FEEDBACK
-
-    def parse(self, row: Mapping[str, Any]) -> Sequence[Comparison]:
-        asked, chosen, rejected = self._texts(row)
-        asked, images = self._written_images(asked)
-        images += self.images(row, self.column(row, "images", IMAGES))
-        column = self.column(row, "prompt", ("prompt",))
-        prompt = self.ask(asked, images, column)
-        own = self.column(row, "rejected_images", _REJECTED_IMAGES)
-        context = self.ask(asked, self.images(row, own), column) if row.get(own) is not None else None
-        columns = self.column(row, "chosen", (CHOSEN,)), self.column(row, "rejected", (REJECTED,))
-        answers = as_answer(chosen, columns[0]), as_answer(rejected, columns[1])
-        others = self._others(row, len(images))
-        return [self.pair(row, prompt, answers, columns, self.scores(row), context, others)]
-
-    def images(self, row: Mapping[str, Any], column: str) -> list[Media]:
+    def media(self, row: Mapping[str, Any], column: str) -> list[Media]:
         value = row.get(column)
         if self.separator is None or not isinstance(value, str):
-            return super().images(row, column)
-        return super().images({column: value.split(self.separator)}, column)
+            return super().media(row, column)
+        return super().media({column: value.split(self.separator)}, column)
 
-    def _texts(self, row: Mapping[str, Any]) -> tuple[Content, Content, Content]:
-        """The prompt and both responses, the rejected one the chosen one where only images differ."""
-        columns = {side: self.column(row, side, (side,)) for side in ("prompt", CHOSEN, REJECTED)}
-        prompt = content(row, columns["prompt"]) if columns["prompt"] in row else None
-        chosen = content(row, columns[CHOSEN])
-        has_own_images = row.get(self.column(row, "rejected_images", _REJECTED_IMAGES)) is not None
-        is_same = has_own_images and row.get(columns[REJECTED]) is None
-        return without_prompt(prompt, chosen, chosen if is_same else content(row, columns[REJECTED]))
-
-    def _written_images(self, prompt: Content) -> tuple[Content, list[Media]]:
-        """The prompt with tags in the places of images that its text names, and these images."""
+    def written_media(self, prompt: Content) -> tuple[Content, list[Media]]:
+        """See `MediaPreference.written_media`."""
         if self.images_in_prompt is None:
             return prompt, []
         column = self.named.get("prompt", "prompt")
         if not isinstance(prompt, str):
             raise RowError("not text: images_in_prompt looks for images in text", "Write the prompt as text.", column)
         paths = self.images_in_prompt.findall(prompt)
-        return self.images_in_prompt.sub(IMAGE_TAG, prompt), [self.image(path, column) for path in paths]
-
-    def _others(self, row: Mapping[str, Any], count: int) -> dict[str, Any]:
-        column = self.column(row, "other_images", _OTHER_IMAGES)
-        others = self.images(row, column)
-        if others and len(others) != count:
-            raise RowError(
-                f"{len(others)} other images for a prompt with {count}", "Give as many, or leave them out.", column
-            )
-        answer = self.column(row, "other_response", (OTHER_RESPONSE,))
-        images = {OTHER_IMAGES: tuple(others)} if others else {}
-        return images if row.get(answer) is None else {**images, OTHER_RESPONSE: self.answer(row, answer)}
-
-    def _has_rejected(self, columns: Mapping[str, Any]) -> bool:
-        own_images = any(columns.get(name) is not None for name in _REJECTED_IMAGES)
-        return looks_like_content(columns.get(REJECTED)) or (columns.get(REJECTED) is None and own_images)
+        return self.images_in_prompt.sub(IMAGE_TAG, prompt), [self.medium(path, column) for path in paths]
 
 
 def _is_anothers(columns: Mapping[str, Any]) -> bool:

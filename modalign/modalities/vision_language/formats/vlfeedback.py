@@ -109,7 +109,7 @@ class VlFeedback(VisionFormat):
     def _prompt(self, row: Mapping[str, Any]) -> list[Message]:
         column = self.column(row, "prompt", _PROMPTS)
         asked = as_content(values.required(row, column), column)
-        return self.ask(asked, self.required_images(row, self.column(row, "image", _IMAGES)), column)
+        return self.ask(asked, self.required_media(row, self.column(row, "image", _IMAGES)), column)
 
     def _scored(self, row: Mapping[str, Any]) -> tuple[list[Scored], int]:
         """The answers with their scores, and how many others have none.
