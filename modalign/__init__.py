@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from modalign.core.reference import Reference
     from modalign.core.reward import Reward
     from modalign.core.sampler import Sampler
-    from modalign.core.task import Task
+    from modalign.core.task import FileTask, Task
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,7 @@ _HOMES = {
     "Likelihood": "modalign.core.batch",
     "PreferenceBatch": "modalign.core.batch",
     "PreferenceDataModule": "modalign.core.data",
+    "FileTask": "modalign.core.task",
     "Format": "modalign.core.format",
     "Modality": "modalign.core.modality",
     "PreferenceModule": "modalign.core.module",
@@ -43,6 +44,7 @@ _HOMES = {
 __all__ = [
     "Candidate",
     "Comparison",
+    "FileTask",
     "Format",
     "Likelihood",
     "Modality",

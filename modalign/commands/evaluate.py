@@ -14,18 +14,20 @@ from modalign.plugins.manager import registry
 
 if TYPE_CHECKING:
     from modalign.core.figures import Figure
-    from modalign.core.task import Task
+    from modalign.core.task import FileTask, Measurement, Task
 
 _HELP = """usage: modalign eval TASK MODEL --out FOLDER [options]
 
 Measures a model on local files, beside the one that it was trained from. MODEL is a checkpoint or the folder of a run;
---config or --model name others. A folder that was begun is completed.
+--config or --model name others. Tasks that compare folders take none. A folder that was begun is completed.
 
 tasks:
 {tasks}
 
 `modalign eval TASK --help` lists every option of one.
 """
+_FILES = """Rows go to rows.jsonl in the folder, figures to figures.json. A folder that was begun is completed; nothing
+in it is overwritten."""
 _DESCRIPTION = """The model is a checkpoint's, or is named by --config or --model. Answers go to rows.jsonl in the
 folder, figures to figures.json. A folder that was begun is completed; nothing in it is overwritten."""
 
@@ -38,22 +40,51 @@ def main(argv: list[str]) -> int:
         return 0
     if argv[0].startswith("-"):
         raise UserError(f"the option {argv[0]} stands before the task", "Write `modalign eval TASK [options]`.")
-    task: type[Task] = registry().load("task", argv[0])
-    _evaluate(task, argv[1:])
+    task: type[Measurement] = registry().load("task", argv[0])
+    from modalign.core.task import FileTask, Task
+
+    if issubclass(task, FileTask):
+        _compare(task, argv[1:])
+    elif issubclass(task, Task):
+        _evaluate(task, argv[1:])
     return 0
+
+
+def _compare(kind: "type[FileTask]", argv: list[str]) -> None:
+    from modalign.commands.task_options import add_task_options, build_task
+
+    parser = _parser(kind, _FILES)
+    add_task_options(parser, kind)
+    options = parser.parse_args(argv)
+    no_bars_off_terminal()
+    task, described = build_task(kind, options)
+    from modalign.core.answer_folder import FIGURES
+    from modalign.core.file_evaluation import FileEvaluation
+
+    evaluation = FileEvaluation(options.out, task, {"options": described})
+    for name, files in evaluation.sets.items():
+        missing = len(evaluation.missing(name))
+        print(f"{name}: {len(files) - missing} of {len(files)} files done, {missing} to go", flush=True)
+    for name in evaluation.sets:
+        evaluation.add(name)
+    print(_table(evaluation.figures()))
+    print(f"evaluated: {options.out / FIGURES}")
 
 
 def _evaluate(kind: "type[Task]", argv: list[str]) -> None:
     from modalign.commands.task_options import add_task_options, build_task
 
-    parser = _parser(kind)
+    parser = _parser(kind, _DESCRIPTION)
+    add_model_options(parser, default=_own_modality(kind) or "text")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N items")
     add_task_options(parser, kind)
     options = parser.parse_args(argv)
     _check(options)
     no_bars_off_terminal()
     task, described = build_task(kind, options)
     from modalign.commands.generate_models import open_models
-    from modalign.core.evaluation import FIGURES, Evaluation, Question
+    from modalign.core.answer_folder import FIGURES
+    from modalign.core.evaluation import Evaluation, Question
 
     quiet_lightning()
     own = _own_modality(kind)
@@ -94,9 +125,7 @@ def _own_modality(kind: "type[Task]") -> str | None:
     return next(iter(kind.modalities)) if len(kind.modalities) == 1 else None
 
 
-def _parser(kind: "type[Task]") -> CommandParser:
-    parser = CommandParser(f"eval {kind.name}", f"{(kind.__doc__ or '').partition(chr(10))[0]} {_DESCRIPTION}")
-    add_model_options(parser, default=_own_modality(kind) or "text")
+def _parser(kind: "type[Measurement]", description: str) -> CommandParser:
+    parser = CommandParser(f"eval {kind.name}", f"{(kind.__doc__ or '').partition(chr(10))[0]} {description}")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where everything is written")
-    parser.add_argument("--limit", type=int, metavar="N", help="only the first N items")
     return parser

@@ -1,10 +1,11 @@
 """A task's own options on the command line: the parameters of its constructor, with the help of its docstring."""
 
 import argparse
+import json
 from collections.abc import Mapping
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
@@ -12,13 +13,13 @@ from modalign.commands.generate_identity import files_identity, plain
 from modalign.commands.messages import readable
 from modalign.commands.parsing import prepare_parsing
 from modalign.core.errors import UserError
-from modalign.core.task import Task
+from modalign.core.task import Measurement
 from modalign.plugins.command_parser import CommandParser
 
 _PREFIX = "task_"
 
 
-def add_task_options(parser: CommandParser, task: type[Task]) -> None:
+def add_task_options(parser: CommandParser, task: type[Measurement]) -> None:
     """An option for each parameter of a task.
 
     Raises:
@@ -35,6 +36,7 @@ def add_task_options(parser: CommandParser, task: type[Task]) -> None:
                 dest=_PREFIX + parameter.name,
                 metavar="VALUE",
                 required=required,
+                nargs="+" if _takes_several(parameter) else None,
                 help=(described.get(parameter.name, "") + default).replace("%", "%%"),
             )
         except argparse.ArgumentError as error:
@@ -44,7 +46,7 @@ def add_task_options(parser: CommandParser, task: type[Task]) -> None:
             ) from error
 
 
-def build_task(task: type[Task], options: argparse.Namespace) -> tuple[Task, dict[str, Any]]:
+def build_task(task: type[Measurement], options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     """The task with the options that were given.
 
     Returns:
@@ -57,7 +59,7 @@ def build_task(task: type[Task], options: argparse.Namespace) -> tuple[Task, dic
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(task, "task")
     given = {name: getattr(options, _PREFIX + name) for name in (parameter.name for parameter in _parameters(task))}
-    words = [f"--task.{name}={value}" for name, value in given.items() if value is not None]
+    words = [f"--task.{name}={_word(value)}" for name, value in given.items() if value is not None]
     try:
         parsed = parser.parse_args(words)
         return parser.instantiate(parsed).task, _identity(parsed)
@@ -73,11 +75,19 @@ def _identity(parsed: Namespace) -> dict[str, Any]:
     return {**values, **files}
 
 
-def _parameters(task: type[Task]) -> list[Parameter]:
+def _takes_several(parameter: Parameter) -> bool:
+    return get_origin(parameter.annotation) is list
+
+
+def _word(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _parameters(task: type[Measurement]) -> list[Parameter]:
     return list(signature(task).parameters.values())
 
 
-def _described(task: type[Task]) -> dict[str, str]:
+def _described(task: type[Measurement]) -> dict[str, str]:
     """What the docstring says of each parameter."""
     from docstring_parser import parse
 
@@ -89,5 +99,5 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _cure(task: type[Task]) -> str:
+def _cure(task: type[Measurement]) -> str:
     return f"`modalign eval {task.name} --help` lists every option."

@@ -1,22 +1,17 @@
 """A folder with one or more policies' answers to a task, written as they come and completed when it is cut off."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from modalign.core.claims import claim
-from modalign.core.figures import Figure, Ratio, difference, figures
+from modalign.core.answer_folder import AnswerFolder
+from modalign.core.figures import Figure, Measure, compared
 from modalign.core.modality import Modality
-from modalign.core.response_files import line, mend_rows, read_rows
 from modalign.core.task import Row, Task
-
-ROWS = "rows.jsonl"
-FIGURES = "figures.json"
 
 
 @dataclass(frozen=True)
@@ -58,14 +53,12 @@ class Evaluation:
         self.question = question
         self.items = question.task.items(question.modality, question.device)
         self.count = len(self.items) if question.limit is None else min(question.limit, len(self.items))
-        claim(folder, {"task": question.task.name, **question.source, "items": self.count}, "answers")
-        mend_rows(folder / ROWS)
-        self._rows = read_rows(folder / ROWS)
+        settings = {"task": question.task.name, **question.source, "items": self.count}
+        self._answers = AnswerFolder(folder, settings, "policy")
 
     def missing(self, policy: str) -> list[int]:
         """The numbers of the items that a policy has not answered."""
-        done = {row["number"] for row in self._rows if row["policy"] == policy}
-        return [number for number in range(self.count) if number not in done]
+        return self._answers.missing(policy, self.count)
 
     @torch.no_grad()
     def add(self, policy: str, model: nn.Module) -> None:
@@ -76,11 +69,11 @@ class Evaluation:
             block = numbers[start : start + task.batch_size]
             answers = task.answer(self.question.modality, model, [self.items[number] for number in block])
             for number, answer in zip(block, answers, strict=True):
-                self._write({"policy": policy, "number": number, **answer})
+                self._answers.add(policy, number, answer)
 
     def rows(self, policy: str) -> list[Row]:
         """A policy's rows, in the order of the items."""
-        return sorted((row for row in self._rows if row["policy"] == policy), key=lambda row: int(row["number"]))
+        return self._answers.rows(policy)
 
     def figures(self, policies: Sequence[str]) -> dict[str, dict[str, Figure]]:
         """The figures of each policy, and what changed from the first to each other one, `POLICY - FIRST`; written too.
@@ -89,23 +82,10 @@ class Evaluation:
             policies: All of them have answered; what others are compared to comes first.
         """
         first, *others = policies
-        measures: dict[str, Mapping[str, Ratio | float]] = {first: self.question.task.measures(self.rows(first))}
+        task = self.question.task
+        measures: dict[str, Mapping[str, Measure]] = {first: task.measures(self.rows(first))}
         for policy in others:
-            measures[policy] = self.question.task.measures(self.rows(policy), self.rows(first))
-        found = {policy: figures(measured) for policy, measured in measures.items()}
-        for policy in others:
-            found[f"{policy} - {first}"] = {
-                name: difference(before, measures[policy][name])
-                for name, before in measures[first].items()
-                if name in measures[policy]
-            }
-        plain = {title: {name: asdict(each) for name, each in column.items()} for title, column in found.items()}
-        text = json.dumps({"task": self.question.task.name, "items": self.count, "figures": plain}, indent=2)
-        (self.folder / FIGURES).write_text(text + "\n", encoding="utf-8")
+            measures[policy] = task.measures(self.rows(policy), self.rows(first))
+        found = compared(measures)
+        self._answers.conclude({"task": task.name, "items": self.count}, found)
         return found
-
-    def _write(self, row: Row) -> None:
-        text = line(row)
-        with (self.folder / ROWS).open("a", encoding="utf-8") as file:
-            file.write(text)
-        self._rows.append(json.loads(text))  # as a completed folder reads it

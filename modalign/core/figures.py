@@ -74,12 +74,18 @@ class Figure:
         return f"{self.value:{form}}{interval}" + (f" of {self.of:g}" if self.of is not None else "")
 
 
-def figure(measure: Ratio | float) -> Figure:
+Measure = Ratio | Figure | float
+"""What a task finds: what an interval can be made of, a number with its own, or a plain number."""
+
+
+def figure(measure: Measure) -> Figure:
     """The value of a measure and its interval: Wilson's for a share of independent rows, else the bootstrap's.
 
     The bootstrap draws groups with replacement (Field and Welsh, JRSS B 69(3), 2007), 2,000 times, by a fixed seed.
     Wilson's interval (JASA 22, 1927) keeps a width where all rows agree.
     """
+    if isinstance(measure, Figure):
+        return measure
     if not isinstance(measure, Ratio):
         return Figure(float(measure))
     above, below = math.fsum(measure.above), math.fsum(measure.below)
@@ -89,7 +95,7 @@ def figure(measure: Ratio | float) -> Figure:
     return Figure(above / below, low, high, below)
 
 
-def difference(before: Ratio | float, after: Ratio | float) -> Figure:
+def difference(before: Measure, after: Measure) -> Figure:
     """How much larger a measure is after than before; where both are of the same groups, by a paired bootstrap."""
     values = (figure(before).value, figure(after).value)
     if values[0] is None or values[1] is None:
@@ -138,6 +144,23 @@ def _interval(values: Tensor) -> tuple[float, float]:
     return low, high
 
 
-def figures(measures: Mapping[str, Ratio | float]) -> dict[str, Figure]:
+def figures(measures: Mapping[str, Measure]) -> dict[str, Figure]:
     """Each measure's figure, by name."""
     return {name: figure(measure) for name, measure in measures.items()}
+
+
+def compared(measures: Mapping[str, Mapping[str, Measure]]) -> dict[str, dict[str, Figure]]:
+    """The figures of each column, then what changed from the first to each other one, `OTHER - FIRST`.
+
+    Args:
+        measures: By column, then by name; what others are compared to comes first.
+    """
+    found = {title: figures(column) for title, column in measures.items()}
+    first, *others = measures
+    for other in others:
+        found[f"{other} - {first}"] = {
+            name: difference(before, measures[other][name])
+            for name, before in measures[first].items()
+            if name in measures[other]
+        }
+    return found

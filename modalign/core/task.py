@@ -1,15 +1,16 @@
-"""The contract of an evaluation task: what a model is asked, and what its answers amount to."""
+"""The contracts of evaluation tasks: what a model is asked, or a file looked at for, and what that amounts to."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from modalign.core.errors import UserError
-from modalign.core.figures import Figure, Ratio, figures
+from modalign.core.figures import Figure, Measure, Ratio, figures
 from modalign.core.modality import Modality
 
 Row = Mapping[str, Any]
@@ -29,21 +30,29 @@ class Result:
     rows: Sequence[Row]
 
 
-class Task(ABC):
-    """Measures a policy by local files.
+class Measurement(ABC):
+    """What `modalign eval` runs: a `Task` asks policies, a `FileTask` looks at files.
 
     The parameters of the constructor are the options of `modalign eval NAME`; their help is the docstring's. The
-    constructor reads no file: `items` does.
+    constructor reads no file.
 
     Attributes:
         name: The short name it is registered under.
-        modalities: Names of the modalities it measures; empty for any.
-        batch_size: Items that are handed to `answer` at once; their rows are written before the next are.
+        batch_size: Items that are looked at together; their rows are written before the next are.
     """
 
     name: ClassVar[str]
-    modalities: ClassVar[frozenset[str]] = frozenset()
     batch_size: int = 16
+
+
+class Task(Measurement):
+    """Measures a policy by local files; `items` reads them.
+
+    Attributes:
+        modalities: Names of the modalities it measures; empty for any.
+    """
+
+    modalities: ClassVar[frozenset[str]] = frozenset()
 
     def check(self, modality: Modality) -> None:
         """Refuse a modality, before anything is loaded.
@@ -101,3 +110,34 @@ class Task(ABC):
             numbers = range(start, min(start + self.batch_size, len(items)))
             rows += self.answer(modality, model, [items[number] for number in numbers])
         return Result(figures(self.measures(rows)), rows)
+
+
+class FileTask(Measurement):
+    """Compares sets of files, whatever made them; no policy is asked."""
+
+    @abstractmethod
+    def sets(self) -> Mapping[str, Sequence[Path]]:
+        """The files of each set, by the set's name, in order.
+
+        Raises:
+            UserError: There are none, or the sets cannot be compared.
+        """
+
+    @abstractmethod
+    def look(self, files: Sequence[Path]) -> Sequence[Row]:
+        """What is kept of some files: a row each.
+
+        Args:
+            files: At most `batch_size`; a row must not depend on which others are looked at with it.
+
+        Raises:
+            UserError: A file cannot be used, or a model not be loaded.
+        """
+
+    @abstractmethod
+    def measures(self, rows: Mapping[str, Sequence[Row]]) -> Mapping[str, Mapping[str, Measure]]:
+        """What the rows amount to, by the set that is measured, then by name.
+
+        Args:
+            rows: Of every set, in the order of its files.
+        """

@@ -93,7 +93,8 @@ def modalign_register_audio_variants(register: Register) -> None:
 
 @hookspec
 def modalign_register_tasks(register: Register) -> None:
-    """Add evaluation tasks for `modalign eval`: subclasses of `modalign.core.task.Task`."""
+    """Add evaluation tasks for `modalign eval`: subclasses of `modalign.core.task.Task`, which asks policies, or of
+    `FileTask` there, which looks at files."""
 
 
 @hookspec

@@ -49,7 +49,7 @@ KINDS = {
         Kind(
             "audio_variant", "modalign_register_audio_variants", "modalign.modalities.audio.variants.base:AudioVariant"
         ),
-        Kind("task", "modalign_register_tasks", "modalign.core.task:Task"),
+        Kind("task", "modalign_register_tasks", "modalign.core.task:Measurement"),
         Kind("command", "modalign_register_commands"),
     )
 }
