@@ -43,6 +43,11 @@ def tango(
     return folder
 
 
+def tango_bare(folder: Path) -> Path:
+    """A `TangoPipeline` without VAE and vocoder."""
+    return tango(folder, bare=True)
+
+
 def audioldm2(folder: Path, prediction_type: str = "epsilon") -> Path:
     """An `AudioLDM2Pipeline`: CLAP, T5, GPT-2, a UNet of two levels, a VAE of factor 4, a vocoder; for 0.32 seconds."""
     from diffusers import AudioLDM2Pipeline, AudioLDM2ProjectionModel
@@ -70,7 +75,7 @@ def audioldm2(folder: Path, prediction_type: str = "epsilon") -> Path:
 
 PIPELINES: dict[str, Callable[[Path], Path]] = {
     "tango": tango,
-    "tango_bare": lambda folder: tango(folder, bare=True),
+    "tango_bare": tango_bare,
     "audioldm2": audioldm2,
 }
 """By name, what writes each kind of pipeline into a new folder."""
@@ -146,7 +151,7 @@ def hifigan(rate: int, mels: int, rates: list[int]) -> Any:
     model = SpeechT5HifiGan(config).eval()
     for part in model.modules():  # as initialised by transformers, it hardly sounds
         if isinstance(part, torch.nn.Conv1d | torch.nn.ConvTranspose1d):
-            part.reset_parameters()
+            torch.nn.init.kaiming_normal_(part.weight)
     return model
 
 

@@ -90,6 +90,11 @@ class DiffusionFamily(ABC):
         """Whether the denoiser is told a guidance scale."""
         return False
 
+    @classmethod
+    def checkpoint(cls, denoiser: Any) -> None:
+        """Have a denoiser compute activations again in the backward pass, rather than keep them."""
+        denoiser.enable_gradient_checkpointing()
+
     @property
     def encodes_media(self) -> bool:
         """Whether media are encoded at all, rather than denoised as they are."""

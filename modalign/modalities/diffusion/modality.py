@@ -127,7 +127,9 @@ class DiffusionModality(LoraModality, EncodedModality):
             source = replace(source, model=model, revision=None, variant=None)
             check_second_model(self.source, source, family, self.family_name)
         denoiser = load_denoiser(source, self.family_name)
-        return trainable_policy(denoiser, self.lora, family.lora_targets, self.gradient_checkpointing)
+        return trainable_policy(
+            denoiser, self.lora, family.lora_targets, self.gradient_checkpointing, family.checkpoint
+        )
 
     def check_model(self) -> None:
         """Refuse what the pipeline's configuration files do not fit, before weights are read.

@@ -1,16 +1,21 @@
 """Making a loaded denoiser trainable: gradient checkpointing, an adapter, training mode."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
 
 from modalign.core.errors import UserError
+from modalign.modalities.diffusion.family import DiffusionFamily
 from modalign.modalities.lora import Lora, add_lora
 
 
 def trainable_policy(
-    denoiser: Any, lora: Lora | None, default_targets: Sequence[str], gradient_checkpointing: bool
+    denoiser: Any,
+    lora: Lora | None,
+    default_targets: Sequence[str],
+    gradient_checkpointing: bool,
+    checkpoint: Callable[[Any], None] = DiffusionFamily.checkpoint,
 ) -> nn.Module:
     """All of a denoiser, or an adapter on it, ready to train and in training mode.
 
@@ -21,6 +26,7 @@ def trainable_policy(
         lora: The adapter; None trains all weights.
         default_targets: What it adapts where it names nothing.
         gradient_checkpointing: Whether activations are computed again in the backward pass.
+        checkpoint: Has a denoiser do that; see `DiffusionFamily.checkpoint`.
 
     Raises:
         UserError: The denoiser cannot checkpoint its activations, or the adapter fits no module.
@@ -31,7 +37,7 @@ def trainable_policy(
                 f"{type(denoiser).__name__} does not support gradient checkpointing.",
                 "Set modality.gradient_checkpointing to false.",
             )
-        denoiser.enable_gradient_checkpointing()
+        checkpoint(denoiser)
     for module in denoiser.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

@@ -47,6 +47,18 @@ class AudioLdm2(MelFamily):
             )
 
     @classmethod
+    def checkpoint(cls, denoiser: Any) -> None:
+        """See `DiffusionFamily.checkpoint`; the attentions do it one by one.
+
+        The blocks around them hand their arguments on in a wrong order where they recompute (diffusers 0.42), so that
+        one mask stands for another.
+        """
+        super().checkpoint(denoiser)
+        for module in denoiser.modules():
+            if hasattr(module, "attentions") and hasattr(module, "resnets"):
+                module.gradient_checkpointing = False
+
+    @classmethod
     def front_end(cls, index: Mapping[str, Any], vocoder: Mapping[str, Any] | None) -> Mel:
         """See `MelFamily.front_end`."""
         assert vocoder is not None
