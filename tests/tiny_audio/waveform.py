@@ -1,5 +1,6 @@
 """Folders of tiny pipelines that denoise one row of latents: real classes, seeded random weights, no network."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,149 @@ def tangoflux(folder: Path, mel: bool = False, frames: int = FRAMES) -> Path:
     )
     pipeline.save_pretrained(folder)
     return folder
+
+
+def stable_audio(folder: Path) -> Path:
+    """A `StableAudioPipeline` of stereo windows of `FRAMES` latent frames."""
+    from diffusers import CosineDPMSolverMultistepScheduler, StableAudioDiTModel, StableAudioPipeline
+    from diffusers.pipelines.stable_audio import StableAudioProjectionModel
+
+    torch.manual_seed(5)
+    tokenizer = t5_tokenizer()
+    pipeline = StableAudioPipeline(
+        vae=oobleck(),
+        text_encoder=t5_text(tokenizer, WIDTH),
+        projection_model=StableAudioProjectionModel(WIDTH, 12, 0, 4),
+        tokenizer=tokenizer,
+        transformer=StableAudioDiTModel(
+            sample_size=FRAMES,
+            in_channels=LATENT,
+            out_channels=LATENT,
+            num_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            num_key_value_attention_heads=1,
+            cross_attention_dim=16,
+            time_proj_dim=8,
+            global_states_input_dim=24,
+            cross_attention_input_dim=12,
+        ),
+        scheduler=CosineDPMSolverMultistepScheduler(),
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def stable_audio_3(folder: Path, stochastic: bool = True) -> Path:
+    """A `StableAudio3Pipeline`; `stochastic` as the distilled models sample."""
+    from diffusers import (
+        AutoencoderSAME,
+        FlowMatchEulerDiscreteScheduler,
+        StableAudio3DiTModel,
+        StableAudio3DurationEmbedder,
+        StableAudio3Pipeline,
+    )
+
+    torch.manual_seed(6)
+    tokenizer = t5_tokenizer()
+    transformer = StableAudio3DiTModel(
+        io_channels=LATENT,
+        embed_dim=16,
+        depth=2,
+        num_heads=2,
+        cond_token_dim=WIDTH,
+        global_cond_dim=WIDTH,
+        local_add_cond_dim=LATENT + 1,
+        timestep_features_dim=8,
+        num_memory_tokens=2,
+    )
+    vae = AutoencoderSAME(
+        patch_size=16,
+        encoder_channels=8,
+        encoder_c_mults=(2,),
+        encoder_strides=(4,),
+        encoder_transformer_depths=(1,),
+        latent_dim=LATENT,
+        dim_heads=8,
+        sampling_rate=RATE,
+    )
+    pipeline = StableAudio3Pipeline(
+        vae=vae.eval(),
+        text_encoder=t5gemma_text(tokenizer),
+        tokenizer=tokenizer,
+        duration_embedder=StableAudio3DurationEmbedder(output_dim=WIDTH, fourier_dim=8, max_val=4.0),
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1, stochastic_sampling=stochastic),
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def longcat_audio(folder: Path) -> Path:
+    """A `LongCatAudioDiTPipeline` of mono sounds; no layer is zero, as some are before training."""
+    from diffusers import (
+        FlowMatchEulerDiscreteScheduler,
+        LongCatAudioDiTPipeline,
+        LongCatAudioDiTTransformer,
+        LongCatAudioDiTVae,
+    )
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    torch.manual_seed(7)
+    tokenizer = t5_tokenizer()
+    text = UMT5Config(vocab_size=len(tokenizer), d_model=WIDTH, d_kv=8, d_ff=WIDTH, num_layers=1, num_heads=2)
+    transformer = LongCatAudioDiTTransformer(
+        dit_dim=16, dit_depth=2, dit_heads=2, dit_text_dim=WIDTH, latent_dim=LATENT, ff_mult=2.0
+    )
+    for parameter in transformer.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    vae = LongCatAudioDiTVae(
+        channels=8,
+        c_mults=[1, 1, 2],
+        strides=[4, 4, 4],
+        latent_dim=LATENT,
+        encoder_latent_dim=2 * LATENT,
+        sample_rate=RATE,
+        downsampling_ratio=64,
+    )
+    pipeline = LongCatAudioDiTPipeline(
+        vae=vae.eval(),
+        text_encoder=UMT5EncoderModel(text).eval(),
+        tokenizer=tokenizer,
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(invert_sigmas=True),
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+PIPELINES: dict[str, Callable[[Path], Path]] = {
+    "stable_audio": stable_audio,
+    "stable_audio_3": stable_audio_3,
+    "longcat_audio": longcat_audio,
+    "tangoflux": tangoflux,
+    "tangoflux_mel": lambda folder: tangoflux(folder, mel=True),
+}
+"""By name, what writes each kind of pipeline into a new folder."""
+
+
+def t5gemma_text(tokenizer: Any) -> Any:
+    """T5Gemma's encoder, one layer of `WIDTH`."""
+    from transformers import T5GemmaConfig, T5GemmaEncoderModel, T5GemmaModuleConfig
+
+    module = T5GemmaModuleConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        query_pre_attn_scalar=8,
+        layer_types=["full_attention"],
+    )
+    config = T5GemmaConfig(encoder=module, decoder=module, is_encoder_decoder=False, vocab_size=len(tokenizer))
+    return T5GemmaEncoderModel(config).eval()
 
 
 def flux_transformer() -> Any:

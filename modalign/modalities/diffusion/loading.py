@@ -209,8 +209,7 @@ def load_family(source: PipelineSource, family: str | None = None, guidance: flo
         pipeline = built.from_pretrained(
             source.resolved(),
             dtype=_encoder_dtypes(source, index),
-            **dict.fromkeys(_left_out(chosen, index, built)),
-            **_stand_in(chosen, index, denoiser_config),
+            **(dict.fromkeys(_left_out(chosen, index, built)) | _stand_in(chosen, index, denoiser_config)),
             # Without it, Stable Diffusion warns of its safety checker, which only pictures shown to people need.
             **({"requires_safety_checker": False} if "requires_safety_checker" in index else {}),
             **source.arguments(),

@@ -75,7 +75,7 @@ class LongCatAudio(AudioFamily):
         """See `DiffusionFamily.predict`; `numbers` play no part. Prompts of each length run by themselves."""
         lengths = text["prompt_mask"].sum(1)
         prediction: Tensor | None = None
-        for length in lengths.unique().tolist():
+        for length in sorted(set(lengths.tolist())):
             rows = (lengths == length).nonzero().squeeze(1)
             states = text["prompt_embeds"][rows, :length]
             part = _velocity(unwrapped(denoiser), noisy[rows], time[rows], states)
