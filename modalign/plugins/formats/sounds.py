@@ -100,7 +100,7 @@ SOUND = SoundKind(
     type="audio",
     example="wav",
     # WAV, FLAC, OGG, MP3 with its title, and MP3 and AAC without.
-    encoded=re.compile(r"(?:UklGR|ZkxhQ|T2dnU|SUQz|//[uvs])[A-Za-z0-9+/\s]{80,}={0,2}\s*"),
+    encoded=re.compile(r"(?:UklGR|ZkxhQ|T2dnU|SUQz|//[E-Pk-v])[A-Za-z0-9+/\s]{80,}={0,2}\s*"),
     forms=(
         "Write a path (from the folder of the data file, or of the format's root), the bytes of a file, a mapping with "
         "`bytes`, `path` (beside them `start` and `seconds` or `end`) or `array` and `sampling_rate`, or base64 text."
