@@ -18,6 +18,19 @@ _NAMING_FILE = "audio_tokenizer_config.json"
 """Of processors that were saved by older versions of transformers."""
 
 
+@contextmanager
+def frozen(codec: nn.Module, device: torch.device) -> Iterator[None]:
+    """A context in which a codec runs on a device in its own precision, whatever the trainer's."""
+    codec.to(device)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(default)
+
+
 def part_of_model(source: TokenSource, class_name: str, part: str, config: Any) -> nn.Module:
     """A codec whose weights are in the model's own files; no other weights are read.
 

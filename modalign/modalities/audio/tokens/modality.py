@@ -19,6 +19,7 @@ from modalign.modalities.audio.reading.resampling import resampled, with_channel
 from modalign.modalities.audio.responses import SoundResponses
 from modalign.modalities.audio.sampling import finite_clip
 from modalign.modalities.audio.tokens.cell import TokenCell, cell_inputs
+from modalign.modalities.audio.tokens.codecs import frozen
 from modalign.modalities.audio.tokens.codes import CODES_VERSION, CodeCache, CodePreparation, codec_identity
 from modalign.modalities.audio.tokens.family import TokenFamily
 from modalign.modalities.audio.tokens.generation import Job, TokenSamplingOptions, drawn_codes
@@ -245,11 +246,9 @@ class AudioTokens(SoundResponses, LoraModality):
         fitting = with_channels(resampled(clip, family.rate), family.channels)
         return fitting.samples[:, :most].contiguous()
 
-    @torch.no_grad()
     def encode_sound(self, samples: Tensor) -> Tensor:
         """`(T, K)` codes of `(channels, samples)`, computed in float32 on their device."""
-        self.codec.to(samples.device)
-        with torch.autocast(samples.device.type, enabled=False):
+        with frozen(self.codec, samples.device):
             return self.family.codes(self.codec, samples.float())
 
     def collate_cells(self, cells: Sequence[TokenCell]) -> dict[str, Any]:
@@ -360,10 +359,8 @@ class AudioTokens(SoundResponses, LoraModality):
             raise UserError(f"Sampling: a prompt is {prompt!r}, no text.", "Give texts.")
         return self.family.prompt_ids(self.tokenizer, prompt)
 
-    @torch.no_grad()
     def _clip(self, codes: Tensor, seconds: float | None) -> Clip:
-        self.codec.to(codes.device)
-        with torch.autocast(codes.device.type, enabled=False):
+        with frozen(self.codec, codes.device):
             samples = self.family.samples(self.codec, codes).float().cpu()
         return finite_clip(samples, self.family.rate, seconds or samples.shape[1] / self.family.rate)
 

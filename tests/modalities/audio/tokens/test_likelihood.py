@@ -1,4 +1,4 @@
-"""Log-probabilities are transformers' own loss on the same tokens, and nothing but a sound and its prompt moves them."""
+"""Log-probabilities are transformers' own loss on the same tokens; nothing but a sound and its prompt moves them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ def gradients(policy: Any, loss: Tensor) -> dict[str, Tensor]:
 
 def assert_same(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
     for name, gradient in left.items():
-        torch.testing.assert_close(gradient, right[name], rtol=1e-5, atol=1e-8)
+        torch.testing.assert_close(gradient, right[name], rtol=1e-5, atol=1e-6)  # Dia normalises in float32
 
 
 def dia_labels(modality: AudioTokens, prompts: list[str], sounds: list[Any]) -> Any:
@@ -133,7 +133,7 @@ def test_text_encoder_and_codec_are_frozen(policies: Policies) -> None:
         assert all(gradient is not None and bool(gradient.any()) for gradient in moved.values())
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(
     name=st.sampled_from(sorted(MODELS)),
     lengths=st.lists(st.integers(1, 8), min_size=1, max_size=4),
