@@ -8,9 +8,11 @@ from modalign.core.objectives.sft import Sft
 from modalign.core.objectives.weighted_sum import WeightedSum
 
 SURE = 0.95
-"""From which accuracy on a run counts as one that tells chosen from rejected."""
+"""From which accuracy on a run counts as one that has learned to tell chosen from rejected."""
 UNSURE = (0.4, 0.6)
 """Between which accuracies a run tells them apart as a coin does."""
+RUINED = 3.0
+"""By how many times what is tolerated an error may rise that a run with a lower accuracy is not told of."""
 MOST = 0.75
 """Which share of the pairs makes a change one of them all."""
 TOGETHER = 0.02
@@ -22,7 +24,8 @@ class Displacement:
     """How errors (minus log-likelihoods) of the same pairs, under the same draws, have changed since step 0.
 
     Attributes:
-        accuracy: The share of pairs whose chosen response gained on the rejected one.
+        accuracy: The share of pairs whose chosen response gained on the rejected one, or what the run last logged as
+            its accuracy in training, where that is more.
         chosen: By how much the mean error of the chosen rose, as a share of its start; below 0 it fell.
         rejected: The same of the rejected.
         chosen_rose: The share of pairs whose chosen response has a larger error than at the start.
@@ -47,7 +50,8 @@ def displacement_warning(found: Displacement, tolerated: float, objective: Objec
         tolerated: By which share the error of the chosen may rise; see `Modality.tolerated_fall`.
         objective: Of the run.
     """
-    if found.accuracy >= SURE and found.chosen > tolerated:
+    most = tolerated if found.accuracy >= SURE else RUINED * tolerated
+    if found.accuracy > UNSURE[1] and found.chosen > most:
         return (
             f"warning: the run is ruining the policy, though its accuracy reads {found.accuracy:.2f}: the error of the "
             f"chosen responses themselves has risen by {found.chosen:.0%} since step 0 (that of the rejected by "

@@ -37,6 +37,11 @@ def test_a_ruined_policy_is_told_with_its_figures_and_a_cure() -> None:
     assert "Raise the weight of the sum's sft part" in with_sft
 
 
+def test_with_less_accuracy_more_is_tolerated() -> None:
+    assert told(replace(RUINED, accuracy=0.8)) is not None
+    assert told(replace(RUINED, accuracy=0.8, chosen=0.25)) is None
+
+
 def test_a_blind_run_is_told() -> None:
     warning = told(BLIND)
     assert warning is not None
@@ -49,7 +54,7 @@ def test_a_blind_run_is_told() -> None:
     [
         replace(RUINED, chosen=0.05),  # within what is tolerated
         replace(RUINED, chosen=-0.2),  # the chosen gained
-        replace(RUINED, accuracy=0.7),  # a noisy preference, which no loss drives far
+        replace(RUINED, accuracy=0.7, chosen=0.15),  # a noisy preference, which no loss drives far
         replace(BLIND, accuracy=0.65),
         replace(BLIND, rejected=0.01),  # as much as nothing
         replace(BLIND, chosen_rose=0.5),  # a few rows make the mean

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from modalign.core.batch import CHOSEN, REJECTED, PreferenceBatch
 from modalign.core.callbacks.meter import Meter
+from modalign.core.callbacks.metrics import latest_metrics
 from modalign.core.displacement import Displacement, displacement_warning
 from modalign.core.errors import ConfigError
 from modalign.core.objectives.base import Metric
@@ -82,15 +83,15 @@ class DriftLog(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(means, step=trainer.global_step)
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in means.items()})
-        self._warn(pl_module, pairs.means())
+        self._warn(pl_module, pairs.means(), latest_metrics(trainer).get("rewards/accuracies", 0.0))
 
-    def _warn(self, pl_module: LightningModule, means: dict[str, float]) -> None:
+    def _warn(self, pl_module: LightningModule, means: dict[str, float], logged_accuracy: float) -> None:
         tolerated = pl_module.modality.tolerated_fall
         starts = [means.get(f"start {role}", 0.0) for role in ROLES]
         if tolerated is None or self.warnings or min(starts) <= 0:
             return
         found = Displacement(
-            means["accuracy"],
+            max(means["accuracy"], logged_accuracy),
             *(means[f"rise {role}"] / start for role, start in zip(ROLES, starts, strict=True)),
             *(means[f"rose {role}"] for role in ROLES),
         )

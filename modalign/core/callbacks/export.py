@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from modalign.core.callbacks.metrics import MetricsLog
+from modalign.core.callbacks.metrics import latest_metrics
 from modalign.core.callbacks.run_folder import RunFolder
 from modalign.core.errors import ConfigError, UserError
 from modalign.core.model_card import model_card
@@ -63,6 +63,9 @@ class Export(Callback):
 
 
 def _last_metrics(trainer: Trainer) -> dict[str, float]:
-    latest = next((c.latest for c in trainer.callbacks if isinstance(c, MetricsLog)), {})
     validation = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    return {name: value for name, value in {**latest, **validation}.items() if name not in ("epoch", "step", "partial")}
+    return {
+        name: value
+        for name, value in {**latest_metrics(trainer), **validation}.items()
+        if name not in ("epoch", "step", "partial")
+    }

@@ -137,3 +137,8 @@ def _data_counts(trainer: Trainer) -> dict[str, float]:
     reports = getattr(getattr(trainer, "datamodule", None), "reports", {})
     names = ("read", "kept", "skipped", "comparisons", "truncated")
     return {f"data/{which}/{name}": report.as_dict()[name] for which, report in reports.items() for name in names}
+
+
+def latest_metrics(trainer: Trainer) -> dict[str, float]:
+    """The training metrics last logged and their step; empty where there are none."""
+    return next((callback.latest for callback in trainer.callbacks if isinstance(callback, MetricsLog)), {})

@@ -8,7 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
 
-from modalign.core.callbacks.metrics import MetricsLog
+from modalign.core.callbacks.metrics import latest_metrics
 
 SHOWN = {"loss": "loss", "rewards/accuracies": "accuracy", "rewards/margins": "margin"}
 
@@ -21,7 +21,7 @@ class Progress(TQDMProgressBar):
         self._printed: float = -1
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        latest = _latest(trainer)
+        latest = latest_metrics(trainer)
         return {shown: f"{latest[name]:.4g}" for name, shown in SHOWN.items() if name in latest}
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -34,7 +34,7 @@ class Progress(TQDMProgressBar):
         self._print_line(trainer, pl_module)
 
     def _print_line(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics = _latest(trainer)
+        metrics = latest_metrics(trainer)
         step = metrics.get("step", -1)
         if not self.is_enabled and trainer.is_global_zero and step > self._printed:
             self._printed = step
@@ -62,7 +62,3 @@ def _print_all(metrics: Mapping[str, Any], prefix: str) -> None:
     for name, value in sorted(metrics.items()):
         if name.startswith(prefix):
             print(f"{name:<32} {float(value):.6g}")
-
-
-def _latest(trainer: Trainer) -> dict[str, float]:
-    return next((c.latest for c in trainer.callbacks if isinstance(c, MetricsLog)), {})
