@@ -19,13 +19,10 @@ from torch import Tensor
 
 from modalign.modalities.vision_language.collation import CROSS_ATTENTION, NO_MEDIA
 from modalign.modalities.vision_language.features import POOLED, Features, cut_features, features_of, joined_features
-from modalign.modalities.vision_language.sounds import check_places, hears, sound_features
+from modalign.modalities.vision_language.sounds import SPECTRA, as_taken, check_places, hears, sound_features
 
 MediaTensors = Mapping[str, Tensor]
 """What the processor returned for one set of media."""
-
-SOUNDS = "input_features"
-"""What every processor of sounds returns: their spectra."""
 
 
 class Pathway(ABC):
@@ -134,7 +131,7 @@ class Embedded(Pathway):
 
     @staticmethod
     def fits(causal: Any, media: MediaTensors) -> bool:
-        return SOUNDS in media and hears(causal)
+        return SPECTRA in media and hears(causal)
 
     def encode(self, causal: Any, media: MediaTensors) -> Features:
         return {POOLED: sound_features(causal, media)}
@@ -173,7 +170,7 @@ class RowByRow(Pathway):
         return [plain, *alone] if plain else alone
 
     def arguments(self, causal: Any, inputs: dict[str, Any]) -> dict[str, Any]:
-        return {**inputs["media"][0], **_own_columns(inputs)} if inputs["media"] else {}
+        return {**as_taken(causal, inputs["media"][0]), **_own_columns(inputs)} if inputs["media"] else {}
 
 
 PATHWAYS: tuple[type[Pathway], ...] = (Embedded, Merged, CrossAttended, RowByRow)

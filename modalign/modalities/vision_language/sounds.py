@@ -8,8 +8,12 @@ import torch
 from torch import Tensor
 
 from modalign.core.errors import ConfigError
+from modalign.modalities.modes import weights_dtype
 
 QWEN2_AUDIO = "qwen2_audio"
+
+SPECTRA = "input_features"
+"""What every processor of sounds returns."""
 
 
 def hears(causal: Any) -> bool:
@@ -25,12 +29,19 @@ def sound_features(causal: Any, media: Mapping[str, Tensor]) -> Tensor:
         causal: A model that `hears`.
         media: What its processor returned for the sounds.
     """
+    media = as_taken(causal, media)
     if causal.config.model_type == QWEN2_AUDIO:
         return _qwen2_audio(causal.base_model, **media)
     get = causal.base_model.get_audio_features
     taken = {name: value for name, value in media.items() if name in inspect.signature(get).parameters}
     features: Tensor = get(**taken, return_dict=True).pooler_output
     return features if features.dim() == 2 else features.flatten(0, -2)
+
+
+def as_taken(causal: Any, media: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same, spectra in the dtype of a model's weights, which not every tower brings them to."""
+    dtype = weights_dtype(causal)
+    return {name: value.to(dtype) if name == SPECTRA else value for name, value in media.items()}
 
 
 def check_places(features: int, places: int) -> None:
