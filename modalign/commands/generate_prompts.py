@@ -52,7 +52,7 @@ def _rows(path: Path, column: str, limit: int | None, modality: Modality) -> lis
         try:
             prompts.append(located(modality.prompt_of(row, column), folder))
             for file in files_of(prompts[-1]):
-                file.read()  # so that none is found missing when others have been answered
+                file.open().close()  # so that none is found missing when others have been answered
         except RowError as error:
             raise error.at(str(path), number) from None
     return prompts

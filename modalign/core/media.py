@@ -21,6 +21,9 @@ class Media:
     path: str = ""
     data: bytes | None = field(default=None, repr=False)
 
+    def __str__(self) -> str:
+        return self.path
+
     def read(self) -> bytes:
         """The content.
 
@@ -81,6 +84,11 @@ class MediaSlice(Media):
 
     start: float = 0.0
     seconds: float | None = None
+
+    def __str__(self) -> str:
+        """The path with the part as a media fragment of the W3C: `a.wav#t=1.5,4`."""
+        end = "" if self.seconds is None else f",{self.start + self.seconds:g}"
+        return f"{self.path}#t={self.start:g}{end}"
 
 
 def files_of(value: Any) -> Iterator[Media]:

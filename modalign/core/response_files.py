@@ -56,7 +56,7 @@ def mend_rows(path: Path) -> None:
 def _plain(value: Any) -> str:
     """The same for the same content, so that rows can be compared."""
     if isinstance(value, Media) and value.path:
-        return value.path
+        return str(value)
     try:
         return f"{type(value).__name__} {content_hash(value)}"
     except TypeError:

@@ -20,7 +20,8 @@ from modalign.core.sources.base import NumberedRow, RowSource, TextRow
 from modalign.core.sources.files import Spans
 from modalign.core.sources.jsonl import parse_object
 
-_MEDIA = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "wav", "flac", "mp3", "ogg", "mp4")
+_PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "mp4")
+_SOUNDS = ("wav", "flac", "mp3", "ogg", "opus", "aiff", "m4a")
 _TYPED = ("txt", "json", "cls")
 _BLOCK = 512
 _TAIL = 1 << 20
@@ -158,7 +159,7 @@ def _row(content: bytes) -> TextRow:
 def _columns(suffixes: str, content: bytes) -> dict[str, Any]:
     name, _, kind = suffixes.rpartition(".")
     kind = kind.lower()
-    column = name if name and kind in (*_TYPED, *_MEDIA) else suffixes
+    column = name if name and kind in (*_TYPED, *_PICTURES, *_SOUNDS) else suffixes
     if kind == "json":
         return {name: _json(content, name)} if name else parse_object(content)
     if kind == "txt":

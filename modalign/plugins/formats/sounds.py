@@ -109,5 +109,3 @@ SOUND = SoundKind(
     encode=_encoded,
 )
 """Sounds, as rows write them."""
-
-as_sound, looks_like_sound, looks_like_sounds = SOUND.read, SOUND.looks_like, SOUND.looks_like_several

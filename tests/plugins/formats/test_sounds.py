@@ -8,7 +8,7 @@ from modalign.core.errors import RowError
 from modalign.core.media import Media, MediaSlice
 from modalign.modalities.audio.reading.reader import read_clip
 from modalign.plugins.formats.media.kind import same_media
-from modalign.plugins.formats.sounds import SOUND, as_sound, looks_like_sound
+from modalign.plugins.formats.sounds import SOUND
 from tests import sounds
 
 CLIP = sounds.tone(seconds=0.05, channels=2)
@@ -37,14 +37,14 @@ WAV = sounds.encoded(CLIP, "WAV", "PCM_16")
     ],
 )
 def test_every_way_to_write_a_sound(value, expected):
-    assert looks_like_sound(value)
-    assert as_sound(value, "audio") == expected
+    assert SOUND.looks_like(value)
+    assert SOUND.read(value, "audio") == expected
 
 
 @pytest.mark.parametrize("format", ["FLAC", "OGG", "MP3"])
 def test_base64_text_of_other_files_is_told_from_paths(format):
     content = sounds.encoded(CLIP, format)
-    assert as_sound(base64.encodebytes(content).decode(), "audio") == Media(data=content)
+    assert SOUND.read(base64.encodebytes(content).decode(), "audio") == Media(data=content)
 
 
 @pytest.mark.parametrize(
@@ -60,15 +60,17 @@ def test_base64_text_of_other_files_is_told_from_paths(format):
 )
 def test_decoded_samples_are_kept_as_they_are(array):
     value = {"array": array, "sampling_rate": 16000, "path": None}
-    assert looks_like_sound(value)
-    clip = read_clip(as_sound(value, "audio"))
+    assert SOUND.looks_like(value)
+    clip = read_clip(SOUND.read(value, "audio"))
     assert clip.rate == 16000
     assert torch.equal(clip.samples, torch.tensor(np.atleast_2d(np.asarray(array)), dtype=torch.float32))
-    assert as_sound(value, "audio") == as_sound(value, "audio")  # the bytes have no date in them
+    assert SOUND.read(value, "audio") == SOUND.read(value, "audio")  # the bytes have no date in them
 
 
 def test_a_part_of_decoded_samples():
-    sliced = as_sound({"array": CLIP.samples[0].tolist(), "sampling_rate": 16000, "start": 0.02, "end": 0.03}, "audio")
+    sliced = SOUND.read(
+        {"array": CLIP.samples[0].tolist(), "sampling_rate": 16000, "start": 0.02, "end": 0.03}, "audio"
+    )
     assert torch.equal(read_clip(sliced).samples[0], CLIP.samples[0, 320:480])
 
 
@@ -119,8 +121,8 @@ def test_anything_else_is_refused_with_the_column_and_a_cure(value, problem):
 
 def test_relative_paths_start_from_the_root_or_the_folder_of_the_data(tmp_path):
     sliced = {"path": "b.wav", "start": 1}
-    assert as_sound(sliced, "audio", root=str(tmp_path)) == MediaSlice(str(tmp_path / "b.wav"), None, 1.0, None)
-    assert as_sound(sliced, "audio").located(tmp_path) == MediaSlice(str(tmp_path / "b.wav"), None, 1.0, None)
+    assert SOUND.read(sliced, "audio", root=str(tmp_path)) == MediaSlice(str(tmp_path / "b.wav"), None, 1.0, None)
+    assert SOUND.read(sliced, "audio").located(tmp_path) == MediaSlice(str(tmp_path / "b.wav"), None, 1.0, None)
 
 
 def test_parts_of_one_file_are_different_sounds():
