@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from modalign.core.errors import UserError
-from modalign.modalities.audio.tokens.codecs import part_of_model
+from modalign.modalities.audio.tokens.codecs import frozen, part_of_model
 from modalign.modalities.audio.tokens.delays import DelayPattern
 from modalign.modalities.audio.tokens.family import Heard, TokenFamily, TokenSource
 from modalign.modalities.modes import eval_mode
@@ -58,7 +58,8 @@ class MusicGen(TokenFamily):
 
     def load_codec(self) -> nn.Module:
         codec = part_of_model(self.source, "EncodecModel", "audio_encoder", self.config.audio_encoder)
-        self._check(self.codes(codec, torch.zeros(self.channels, self.hop)))
+        with frozen(codec, torch.device("cpu")):
+            self._check(self.codes(codec, torch.zeros(self.channels, self.hop)))
         return codec
 
     def _check(self, codes: Tensor) -> None:
