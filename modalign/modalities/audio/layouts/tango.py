@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, ClassVar
 
 import torch
@@ -98,7 +99,12 @@ def _config(folder: Path, part: str) -> dict[str, Any]:
 
 def _weights(folder: Path, part: str) -> dict[str, Tensor]:
     path = folder / f"pytorch_model_{part}.bin"
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        raise UserError(
+            f"{path} holds more than tensors, or is damaged.", "Objects of other kinds may run code, and are not read."
+        ) from error
     return weights
 
 
