@@ -16,7 +16,7 @@ lint: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[text,image,vision-language,audio,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[text,image,vision-language,audio,audio-rewards,dev]'
 	touch $@
 
 clean:

@@ -15,6 +15,7 @@ from modalign.plugins.extras import missing_package
         ("PIL.Image", "pip install 'modalign[audio]' or 'modalign[image]' or 'modalign[vision-language]'"),
         ("soundfile", "pip install 'modalign[audio]'"),
         ("torchsde", "pip install 'modalign[audio]'"),
+        ("audiobox_aesthetics.infer", "pip install 'modalign[audio-rewards]'"),
         ("sklearn.svm", "pip install 'modalign[image]' or 'modalign[vision-language]'"),
         ("diffusers", "pip install 'modalign[audio]' or 'modalign[image]'"),
         ("faiss", "pip install 'modalign[vision-language]'"),

@@ -88,7 +88,7 @@ def modalign_register_rewards(register: Register) -> None:
         "audiobox_aesthetics",
         f"{rewards}.audiobox_aesthetics:AudioboxAesthetics",
         summary="Learned heads: enjoyment, usefulness, complexity, quality",
-        extra=_EXTRA,
+        extra="audio-rewards",
     )
     register("loudness", f"{rewards}.loudness:Loudness", summary="Nearness to a loudness in LUFS", extra=_EXTRA)
     register("clipping", f"{rewards}.samples:Clipping", summary="Minus the share of clipped samples", extra=_EXTRA)
