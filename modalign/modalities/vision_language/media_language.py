@@ -45,7 +45,7 @@ class MediaLanguage(Text):
         kind: Of the media.
         auto_classes: The names of the classes of transformers that load such models.
         processes: The attribute of a processor with what processes the media.
-        models: What such models are called, for messages.
+        models: What such a model is called, for messages.
         train_option: The option that trains the tower.
         context: What the context with other media is called; the name of the option of the variant too.
         train_tower: Whether the tower and its projector train.

@@ -65,7 +65,7 @@ class VisionLanguage(MediaLanguage):
     kind: ClassVar[str] = IMAGE.type
     auto_classes: ClassVar[tuple[str, ...]] = (AUTO_CLASS,)
     processes: ClassVar[str] = "image_processor"
-    models: ClassVar[str] = "vision-language"
+    models: ClassVar[str] = "a vision-language model"
     train_option: ClassVar[str] = TRAIN_VISION
     context: ClassVar[str] = OTHER_IMAGE
 

@@ -36,7 +36,7 @@ def load_processor(
         revision: Branch, tag or commit of a hub id.
         trust_remote_code: Whether the repository's own Python code may run.
         part: The attribute with what processes the media.
-        models: What models that have it are called, for messages.
+        models: What a model that has it is called, for messages.
 
     Raises:
         UserError: It cannot be found or read, or does not take the media.
@@ -54,7 +54,7 @@ def load_processor(
     if missing:
         raise UserError(
             f"What {name!r} has is a {type(processor).__name__} without {' and '.join(missing)}.",
-            f"Name a {models} model, whose folder holds {PROCESSOR_FILES[0]} or {PROCESSOR_FILES[1]}; the text "
+            f"Name {models}, whose folder holds {PROCESSOR_FILES[0]} or {PROCESSOR_FILES[1]}; the text "
             "modality takes models of text alone.",
         )
     return processor

@@ -64,7 +64,7 @@ class AudioLanguage(MediaLanguage):
     kind: ClassVar[str] = SOUND.type
     auto_classes: ClassVar[tuple[str, ...]] = AUTO_CLASSES
     processes: ClassVar[str] = "feature_extractor"
-    models: ClassVar[str] = "audio-language"
+    models: ClassVar[str] = "an audio-language model"
     train_option: ClassVar[str] = "train_audio"
     context: ClassVar[str] = OTHER_AUDIO
 
