@@ -4,7 +4,6 @@ import argparse
 import json
 from collections.abc import Mapping
 from inspect import Parameter, signature
-from pathlib import Path
 from typing import Any, get_origin
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -71,8 +70,8 @@ def build_task(task: type[Measurement], options: argparse.Namespace) -> tuple[An
 
 def _identity(parsed: Namespace) -> dict[str, Any]:
     values: Mapping[str, Any] = plain(parsed.task)
-    files = {f"{name}'s files": files_identity(value) for name, value in values.items() if isinstance(value, Path)}
-    return {**values, **files}
+    states = {f"{name}'s files": files_identity(value) for name, value in values.items()}
+    return {**values, **{name: state for name, state in states.items() if state}}
 
 
 def _takes_several(parameter: Parameter) -> bool:

@@ -3,15 +3,16 @@
 import json
 import math
 
-import numpy as np
 import pytest
 import soundfile
 import torch
 
+from modalign.commands.generate_inputs import rewards
 from modalign.core.errors import ConfigError, RowError
 from modalign.core.media import Media
 from modalign.modalities.audio.clip import Clip
 from modalign.modalities.audio.rewards.event_order import EventOrder
+from modalign.modalities.audio.rewards.events import Event
 from modalign.modalities.audio.rewards.loudness import Loudness
 from modalign.modalities.audio.rewards.noise import Snr
 from modalign.modalities.audio.rewards.samples import Clipping, Duration, Silence
@@ -232,4 +233,30 @@ def test_options_out_of_range_are_refused(kind, options):
 
 def test_empty_batches_have_no_scores():
     assert Clipping().score([], []).shape == (0,)
-    assert np.isfinite(of(Clipping(), silence())[0])
+
+
+def test_options_are_read_from_a_file(tmp_path):
+    (tmp_path / "rewards.yaml").write_text(
+        """
+loud: {class_path: loudness, init_args: {target: null}}
+order:
+  class_path: event_order
+  init_args:
+    threshold: 0.3
+    events:
+      hum: {kind: tone, band: [80, 150]}
+      hiss: {kind: noise, band: [2000, null]}
+      knock: {longest: 0.1, times: 2}
+level: {class_path: snr, init_args: {references: sounds.jsonl, measure: si_sdr}}
+long: {class_path: duration}
+"""
+    )
+    found, _ = rewards([str(tmp_path / "rewards.yaml"), "clipping", "spectral_flatness"])
+    assert found["loud"].target is None
+    assert found["order"].events == {
+        "hum": Event("tone", (80.0, 150.0)),
+        "hiss": Event("noise", (2000.0, None)),
+        "knock": Event(longest=0.1, times=2),
+    }
+    assert str(found["level"].references) == "sounds.jsonl"
+    assert list(found) == ["loud", "order", "level", "long", "clipping", "spectral_flatness"]

@@ -1,6 +1,7 @@
 """`modalign eval audio`: folders of sounds are compared; what was cut off is completed."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -96,6 +97,9 @@ def test_what_was_cut_off_is_completed_and_other_files_are_refused(folder, tmp_p
     assert len(read_rows(out / "rows.jsonl")) == 3 * COUNT
     assert run(folder, out, "--window", "0.1", "--batch-size", "5") == 2
     assert "holds other answers" in capsys.readouterr().err
+    os.utime(folder / "encoder" / "config.json", (0, 0))  # a model that was written anew
+    assert run(folder, out, "--batch-size", "5") == 2
+    assert "embedder's files" in capsys.readouterr().err
 
 
 def test_equal_sets_are_at_no_distance(folder):
