@@ -11,6 +11,7 @@ from modalign.modalities.audio.formats.audio_pairs import AudioPairs
 from modalign.modalities.audio.formats.audio_ranked import AudioRanked
 from modalign.modalities.audio.formats.audio_thumbs import AudioThumbs
 from modalign.plugins.formats.auto import AutoFormat
+from modalign.plugins.manager import registry
 from tests.modalities.audio.formats.hearing import Hearing, HearingTokens
 
 PAIR = {"prompt": "a dog then rain", "chosen": "a.wav", "rejected": "b.wav"}
@@ -172,6 +173,11 @@ def test_bad_rankings_are_refused(change, problem, column):
     with pytest.raises(RowError, match=problem) as caught:
         AudioRanked("none").parse({**RANKED, **change})
     assert caught.value.column == column
+
+
+@pytest.mark.parametrize("format", [AudioPairs, AudioRanked, AudioThumbs, AudioCaptions])
+def test_they_are_registered_under_their_names(format):
+    assert registry().load("format", format.name) is format
 
 
 @pytest.mark.parametrize("modality", [Hearing(), HearingTokens()], ids=lambda each: each.name)

@@ -10,8 +10,10 @@ import datasets
 import pytest
 import torch
 from datasets import Dataset, DatasetDict, Features, Value
+from lightning import Trainer
 
 from modalign.core.batch import CHOSEN, REJECTED
+from modalign.core.data import PreferenceDataModule
 from modalign.core.dataset import ComparisonDataset
 from modalign.core.errors import UserError
 from modalign.core.objectives.pairwise import Dpo
@@ -213,6 +215,38 @@ def test_sounds_of_the_datasets_library_that_are_paths(tmp_path):
     table.cast_column("audio", datasets.Audio(sampling_rate=44100)).save_to_disk(tmp_path / "saved")
     dataset = ComparisonDataset([open_rows(tmp_path / "saved")], AutoFormat(), Hearing())
     assert torch.equal(dataset[1].cells[0][2], clip(2).samples)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_sounds_of_the_hub_are_not_decoded_by_the_datasets_library(monkeypatch, streaming):
+    monkeypatch.setattr(datasets, "load_dataset", fetched)
+    reading = Reading(AutoFormat(), Hearing(), Dpo())
+    if not streaming:
+        return assert_same(reading.dataset(["someone/audio-alpaca"], "train"), expected())
+    stream = reading.stream(["someone/audio-alpaca"], "train", buffer=0)
+    examples = [example for _, example in stream.reader.read(list(stream.rows(epoch=0)), 0, 1, stream.report)]
+    assert [example.comparison.prompt for example in examples] == [prompt for prompt, *_ in PAIRS]
+    assert torch.equal(examples[1].cells[0][2], clip(3).samples)
+
+
+def fetched(name, config_name, split, streaming):
+    assert (name, split) == ("someone/audio-alpaca", "train")
+    return with_audio().to_iterable_dataset() if streaming else with_audio()
+
+
+def test_the_data_module_makes_batches_of_sounds(tmp_path):
+    as_jsonl(folder(tmp_path))
+    data = PreferenceDataModule(AutoFormat(), train=str(tmp_path / "metadata.jsonl"), batch_size=3, shuffle=False)
+    data.trainer = Trainer(default_root_dir=tmp_path / "run", accelerator="cpu", logger=False, barebones=True)
+    data.connect(Hearing(), Dpo())
+    data.setup("fit")
+    (batch,) = data.train_dataloader()
+    assert batch.roles == (CHOSEN, REJECTED)
+    cells = [(prompt, samples) for prompt, _, samples in batch.inputs["cells"]]
+    wanted = [(prompt, clip(seed).samples) for prompt, *seeds in PAIRS for seed in seeds]
+    for (prompt, samples), (text, original) in zip(cells, wanted, strict=True):
+        assert prompt == text
+        assert torch.equal(samples, original)
 
 
 def test_slices_of_one_file(tmp_path):
