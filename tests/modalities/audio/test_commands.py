@@ -1,0 +1,117 @@
+"""Sounds through the program: a run with samples, its export, `modalign generate`, and what `check` refuses."""
+
+import json
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image as Picture
+
+from modalign.cli import main
+from modalign.core.response_files import read_rows
+from tests.modalities.audio.training import RATE, write_pairs
+
+SAMPLING = {"steps": 2, "guidance_scale": 2.0}
+
+
+def config(pipeline: Path, **options: Any) -> dict[str, Any]:
+    samples = {
+        "class_path": "SampleLog",
+        "init_args": {
+            "sampler": {"class_path": "single", "init_args": {"options": SAMPLING}},
+            "rewards": {"silence": {"class_path": "silence"}},
+            "prompts": 2,
+        },
+    }
+    return {
+        "model": {
+            "modality": {"class_path": "audio", "init_args": {"model": str(pipeline), **options}},
+            "objective": {"class_path": "dpo", "init_args": {"beta": 500}},
+            "optimizer": {"class_path": "AdamW", "init_args": {"lr": 0.01}},
+        },
+        "data": {"train": "pairs.jsonl", "batch_size": 3, "validation_rows": 2},
+        "trainer": {"max_steps": 2, "accelerator": "cpu", "default_root_dir": "run", "callbacks": [samples]},
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(audio_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a finished run in it."""
+    folder = tmp_path_factory.mktemp("commands")
+    write_pairs(folder, 8)
+    (folder / "run.yaml").write_text(yaml.safe_dump(config(audio_folder("waveform.tangoflux"))))
+    (folder / "prompts.txt").write_text("a low tone\nnoise then beeps\n")
+    with chdir(folder):
+        assert main(["fit", "--config", "run.yaml"]) == 0
+        yield folder
+
+
+def test_a_run_lets_its_samples_be_heard_beside_those_before_training(finished: Path) -> None:
+    folder = finished / "run" / "samples"
+    (sheet,) = folder.glob("step-*.png")
+    assert Picture.open(sheet).width > 2 * 320
+    before, after = (read_rows(folder / f"{name}.jsonl") for name in ("base", sheet.stem))
+    assert [row["prompt"] for row in before] == [row["prompt"] for row in after]
+    contents = [(folder / row["file"]).read_bytes() for row in before + after]
+    assert len(set(contents)) == 4
+    for row in before + after:
+        with wave.open(str(folder / row["file"])) as file:
+            assert (file.getframerate(), file.getnchannels(), file.getnframes()) == (RATE, 2, 1024)
+        assert -1 <= row["silence"] <= 0
+    logged = [json.loads(line) for line in (finished / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert any("val/samples/base/silence" in row for row in logged)
+
+
+def test_generate_from_the_run_and_from_its_export(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sampling = [f"{name}={value}" for name, value in SAMPLING.items()]
+    common = ["--prompts", "prompts.txt", "--rewards", "silence", "--sampling", *sampling]
+    assert main(["generate", "run", "--out", "made", *common]) == 0
+    assert "silence" in capsys.readouterr().out
+    folder = ["--model", "run/export", "--modality", "audio", "--out", "again"]
+    assert main(["generate", *folder, *common]) == 0
+    assert Picture.open("made/contact_sheet.png").width > 2 * 320
+    rows = read_rows(finished / "made" / "generations.jsonl")
+    assert len(rows) == 4
+    aligned = [row for row in rows if row["policy"] == "aligned"]
+    for one, other in zip(aligned, read_rows(finished / "again" / "generations.jsonl"), strict=True):
+        first, second = (
+            (finished / folder / row["file"]).read_bytes() for folder, row in (("made", one), ("again", other))
+        )
+        assert first[:4] == b"RIFF"
+        assert len(first) == len(second)
+        samples = zip(memoryview(first[44:]).cast("h"), memoryview(second[44:]).cast("h"), strict=True)
+        assert max(abs(a - b) for a, b in samples) <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seconds": 60.0}, "seconds is 60"),
+        ({"short": "error"}, "too short"),
+    ],
+)
+def test_check_refuses(
+    finished: Path,
+    audio_folder: Callable[[str], Path],
+    capsys: pytest.CaptureFixture[str],
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    settings = config(audio_folder("waveform.tangoflux"), **options)
+    settings["trainer"].pop("callbacks")
+    if message == "too short":
+        settings["data"]["train"] = str(short_pairs(finished))
+    (finished / "bad.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["check", "--config", "bad.yaml"]) != 0
+    told = capsys.readouterr()
+    assert message in told.out + told.err
+
+
+def short_pairs(folder: Path) -> Path:
+    from tests.sounds import pairs_file
+
+    return pairs_file(folder / "short", 4, 0.02, RATE)
