@@ -16,18 +16,18 @@ THREADS = 4
 
 def computed_ahead(calls: Iterable[Callable[[], T]], threads: int = THREADS) -> Iterator[T]:
     """The results of calls, in their order, while threads work on the next few."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[T]] = deque()
-        try:
-            for call in calls:
-                waiting.append(pool.submit(call))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-            while waiting:
+    pool = ThreadPoolExecutor(threads)
+    waiting: deque[Future[T]] = deque()
+    try:
+        for call in calls:
+            waiting.append(pool.submit(call))
+            if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        # Not waited for: left unfinished, this may be cleared away by one of its own threads.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def cores(most: int = 16) -> int:
