@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from modalign.core.errors import RowError
+from modalign.core.errors import ConfigError, RowError
 from modalign.modalities.audio.tokens.delays import DelayPattern
 
 
@@ -112,6 +112,20 @@ class TokenFamily(ABC):
     def frames(self, samples: int) -> int:
         """How many frames of codes so many samples of each channel make."""
         return ceil(samples / self.hop)
+
+    def frames_in(self, seconds: float, option: str) -> int:
+        """The whole frames in so many seconds.
+
+        Raises:
+            ConfigError: There is none, or more than the model takes.
+        """
+        frames = int(seconds * self.rate / self.hop + 1e-6)
+        if not 1 <= frames <= self.longest:
+            raise ConfigError(
+                f"{option} is {seconds:g}, which is {frames} frames; the model takes 1 to {self.longest}.",
+                f"Give {self.hop / self.rate:.3g} to {self.longest * self.hop / self.rate:.4g} seconds.",
+            )
+        return frames
 
     def prompt_ids(self, tokenizer: Any, prompt: str) -> Sequence[int]:
         """A prompt's tokens, as the model's processor makes them of this prompt alone.

@@ -28,7 +28,7 @@ class TokenSamplingOptions:
 
     Args:
         seconds: How long each is, or at most, where the model says itself when a sound ends; None for the modality's
-            `max_seconds`, or else for what the model's generation config says.
+            `seconds`, or else for what the model's generation config says.
         guidance_scale: How far to follow the prompt (Ho and Salimans 2022, arXiv 2207.12598); 1 is without guidance,
             None the model's own.
         temperature: Divides the logits; 0 takes the likeliest token.

@@ -1,6 +1,7 @@
 """The modality of language models that make sound of text, one codec token after another."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from math import ceil
 from pathlib import Path
@@ -11,11 +12,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from modalign.core.batch import Candidate, Comparison, Example, Likelihood, PreferenceBatch
-from modalign.core.errors import ConfigError, RowError, UserError, did_you_mean
+from modalign.core.errors import ConfigError, UserError, did_you_mean
 from modalign.core.objectives.base import Needs
 from modalign.modalities.audio.clip import Clip
-from modalign.modalities.audio.reading.reader import READING_VERSION, read_clip, sound_info, sound_key
-from modalign.modalities.audio.reading.resampling import resampled, with_channels
+from modalign.modalities.audio.reading.reader import READING_VERSION, sound_key
 from modalign.modalities.audio.responses import SoundResponses
 from modalign.modalities.audio.sampling import finite_clip
 from modalign.modalities.audio.tokens.cell import TokenCell, cell_inputs
@@ -32,6 +32,7 @@ from modalign.modalities.audio.tokens.loading import (
     token_source,
     trainable,
 )
+from modalign.modalities.audio.tokens.sounds import Long, SoundReader
 from modalign.modalities.diffusion.frozen_cache import cache_root
 from modalign.modalities.diffusion.frozen_outputs import CacheOptions
 from modalign.modalities.diffusion.preparation import wait_for_ranks
@@ -42,8 +43,6 @@ from modalign.modalities.prompts import text_prompt
 from modalign.modalities.text.export import check_export, export_policy
 from modalign.modalities.text.fingerprint import text_fingerprint
 from modalign.modalities.text.loading import Dtype, LoadOptions
-
-Long = Literal["cut", "error"]
 
 
 class AudioTokens(SoundResponses, LoraModality):
@@ -62,7 +61,7 @@ class AudioTokens(SoundResponses, LoraModality):
         gradient_checkpointing: Recompute activations in the backward pass: less memory, about a third more time.
         disable_dropout: Set the model's dropout to 0, so that policy and reference see the same network.
         lora: Train a low-rank adapter; null trains all weights of the decoder.
-        max_seconds: How much of a sound is trained on; null for as much as the model's positions hold.
+        seconds: How much of a sound is trained on; null for as much as the model's positions hold.
         long: What becomes of longer sounds: `cut` takes their beginning, `error` makes them bad rows.
         chunk_size: How many steps' logits are held at once.
         cache: Where the codes of sounds are kept, computed once: on `disk`, or not at all (`off`).
@@ -85,7 +84,7 @@ class AudioTokens(SoundResponses, LoraModality):
         gradient_checkpointing: bool = False,
         disable_dropout: bool = True,
         lora: Lora | None = None,
-        max_seconds: float | None = None,
+        seconds: float | None = None,
         long: Long = "cut",
         chunk_size: int = 256,
         cache: Literal["disk", "off"] = "disk",
@@ -98,7 +97,7 @@ class AudioTokens(SoundResponses, LoraModality):
         )
         self.gradient_checkpointing = gradient_checkpointing
         self.lora = lora
-        self.max_seconds = max_seconds
+        self.seconds = seconds
         self.long = long
         self.chunk_size = chunk_size
         self.caching = CacheOptions(cache, cache_folder)
@@ -113,8 +112,8 @@ class AudioTokens(SoundResponses, LoraModality):
             )
         if self.long not in ("cut", "error"):
             raise ConfigError(f"modality.long is {self.long!r}.", did_you_mean(str(self.long), ("cut", "error")))
-        if self.max_seconds is not None and not 0 < self.max_seconds < float("inf"):
-            raise ConfigError(f"modality.max_seconds is {self.max_seconds}.", "Give a number of seconds above 0.")
+        if self.seconds is not None and not 0 < self.seconds < float("inf"):
+            raise ConfigError(f"modality.seconds is {self.seconds}.", "Give a number of seconds above 0.")
         if self.chunk_size < 1:
             raise ConfigError(f"modality.chunk_size is {self.chunk_size}; it counts steps.", "256 is a good value.")
 
@@ -148,27 +147,16 @@ class AudioTokens(SoundResponses, LoraModality):
         """The most frames of a sound that are trained on.
 
         Raises:
-            ConfigError: `max_seconds` is shorter than a frame, or longer than the model takes.
+            ConfigError: `seconds` is shorter than a frame, or longer than the model takes.
         """
-        family = self.family
-        if self.max_seconds is None:
-            return family.longest
-        return self._frames_of(self.max_seconds, "modality.max_seconds")
+        if self.seconds is None:
+            return self.family.longest
+        return self.family.frames_in(self.seconds, "modality.seconds")
 
-    def _frames_of(self, seconds: float, option: str) -> int:
-        """The whole frames in so many seconds.
-
-        Raises:
-            ConfigError: There is none, or more than the model takes.
-        """
-        rate, hop, longest = self.family.rate, self.family.hop, self.family.longest
-        frames = int(seconds * rate / hop + 1e-6)
-        if not 1 <= frames <= longest:
-            raise ConfigError(
-                f"{option} is {seconds:g}, which is {frames} frames; the model takes 1 to {longest}.",
-                f"Give {hop / rate:.3g} to {longest * hop / rate:.4g} seconds.",
-            )
-        return frames
+    @cached_property
+    def reader(self) -> SoundReader:
+        """How sounds become what the codec takes."""
+        return SoundReader(self.family.rate, self.family.channels, self.family.hop, self.frames, self.long)
 
     @cached_property
     def cache(self) -> CodeCache | None:
@@ -196,8 +184,8 @@ class AudioTokens(SoundResponses, LoraModality):
         Raises:
             UserError: The model cannot be found or loaded, or does not fit the adapter or the options.
         """
-        self.frames  # noqa: B018 - refuses a max_seconds that does not fit
-        options = self.loading if model is None else LoadOptions(**{**vars(self.loading), "revision": None})
+        self.frames  # noqa: B018 - refuses a seconds that does not fit
+        options = self.loading if model is None else replace(self.loading, revision=None)
         policy = load_policy(model or self.model, self.family, options)
         return trainable(policy, self.family, self.lora, self.gradient_checkpointing)
 
@@ -210,41 +198,12 @@ class AudioTokens(SoundResponses, LoraModality):
     def _cell(self, comparison: Comparison, candidate: Candidate) -> TokenCell:
         prompt, key = text_prompt(comparison, candidate), sound_key(candidate.response)
         ids = self.family.prompt_ids(self.tokenizer, prompt)
-        whole = self._is_whole(candidate.response)
+        whole = self.reader.is_whole(candidate.response)
         if self.cache is not None and key in self.cache:
             codes = self.cache.read(key)
             return TokenCell(key, prompt, ids, len(codes), whole, codes)
-        samples = self.decode(candidate.response)
+        samples = self.reader.read(candidate.response)
         return TokenCell(key, prompt, ids, self.family.frames(samples.shape[1]), whole, samples=samples)
-
-    def _is_whole(self, response: Any) -> bool:
-        """Whether all of a sound is trained on.
-
-        Raises:
-            RowError: It is too long, and `long` is `error`.
-        """
-        info = sound_info(response)
-        whole = self.family.frames(ceil(info.frames * self.family.rate / info.rate)) <= self.frames
-        if not whole and self.long == "error":
-            most = self.frames * self.family.hop / self.family.rate
-            raise RowError(
-                f"the sound is too long: {info.seconds:.3f} seconds, and {most:.3f} are the most",
-                "Remove the row, raise modality.max_seconds, or set modality.long: cut.",
-            )
-        return whole
-
-    def decode(self, response: Any) -> Tensor:
-        """`(channels, samples)` of a sound as the codec takes it, of at most `frames` frames.
-
-        Raises:
-            RowError: It cannot be used.
-        """
-        family = self.family
-        most = self.frames * family.hop
-        # A little more is read than is kept, since a filter that ends with the sound sees silence after it.
-        clip = read_clip(response, seconds=most / family.rate + 0.1)
-        fitting = with_channels(resampled(clip, family.rate), family.channels)
-        return fitting.samples[:, :most].contiguous()
 
     def encode_sound(self, samples: Tensor) -> Tensor:
         """`(T, K)` codes of `(channels, samples)`, computed in float32 on their device."""
@@ -267,7 +226,7 @@ class AudioTokens(SoundResponses, LoraModality):
         if self.cache is None:
             return False
         preparation = CodePreparation(
-            self.cache, comparisons, self.decode, lambda samples: self.encode_sound(samples.to(device))
+            self.cache, comparisons, self.reader.read, lambda samples: self.encode_sound(samples.to(device))
         )
         for line in preparation.cost(self.family.pattern.codebooks):
             rank_zero_only(print)(line)
@@ -349,8 +308,9 @@ class AudioTokens(SoundResponses, LoraModality):
     def _sampled_frames(self, own: Any, seconds: float | None) -> int:
         """How many frames a clip has, or may have."""
         if seconds is not None:
-            return min(self._frames_of(seconds, "Sampling: seconds") + 1, self.family.longest)
-        if self.max_seconds is not None:
+            self.family.frames_in(seconds, "Sampling: seconds")
+            return min(ceil(seconds * self.family.rate / self.family.hop - 1e-6), self.family.longest)
+        if self.seconds is not None:
             return self.frames
         return max(1, min(self.family.longest, int(own.max_length) - self.family.pattern.tail))
 

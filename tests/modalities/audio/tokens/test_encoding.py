@@ -19,6 +19,7 @@ from modalign.core.objectives.base import Needs
 from modalign.modalities.audio.clip import Clip
 from modalign.modalities.audio.reading.resampling import resampled
 from modalign.modalities.audio.tokens.modality import AudioTokens
+from modalign.modalities.audio.tokens.sounds import SoundReader
 from tests.sounds import media, noise, save, silence, stereo, tone
 from tests.tiny_audio.tokens import HOP, MODELS, RATE
 
@@ -75,7 +76,7 @@ def test_rates_and_channels(tokens: MakeTokens) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_longer_sounds_are_cut_or_refused(tokens: MakeTokens, name: str) -> None:
-    modality = tokens(name, max_seconds=0.1)
+    modality = tokens(name, seconds=0.1)
     short, long = noise(0.1, RATE), noise(0.7, RATE)
     example = modality.encode(pair("a dog", long, short))
     assert [cell.whole for cell in example.cells] == [False, True]
@@ -83,7 +84,7 @@ def test_longer_sounds_are_cut_or_refused(tokens: MakeTokens, name: str) -> None
     kept = long.samples[:, : 5 * HOP].expand(modality.family.channels, -1)
     assert torch.equal(example.cells[0].samples, kept)
     assert example.truncated
-    strict = tokens(name, max_seconds=0.1, long="error")
+    strict = tokens(name, seconds=0.1, long="error")
     assert not strict.encode(pair("a dog", short, short)).truncated
     with pytest.raises(RowError, match=r"0\.700 seconds, and 0\.100 are the most"):
         strict.encode(pair("a dog", long, short))
@@ -91,7 +92,7 @@ def test_longer_sounds_are_cut_or_refused(tokens: MakeTokens, name: str) -> None
 
 def test_an_hour_is_not_read_whole(tokens: MakeTokens, tmp_path: Path) -> None:
     path = save(silence(3600, 100), tmp_path / "hour.wav")
-    cell = tokens("musicgen", max_seconds=1.0).encode(pair("a dog", Media(str(path)), silence(0.1))).cells[0]
+    cell = tokens("musicgen", seconds=1.0).encode(pair("a dog", Media(str(path)), silence(0.1))).cells[0]
     assert cell.samples is not None
     assert cell.samples.shape == (1, RATE)
 
@@ -111,7 +112,7 @@ def test_rows_that_cannot_be_used(tokens: MakeTokens, tmp_path: Path) -> None:
 
 def test_options_that_cannot_be_had(tokens: MakeTokens, token_folder: Callable[[str], Path], tmp_path: Path) -> None:
     for options, message in [
-        ({"max_seconds": -1.0}, "max_seconds is -1"),
+        ({"seconds": -1.0}, "seconds is -1"),
         ({"long": "loop"}, "long is 'loop'"),
         ({"chunk_size": 0}, "chunk_size is 0"),
         ({"cache": "memory"}, "cache is 'memory'"),
@@ -121,7 +122,7 @@ def test_options_that_cannot_be_had(tokens: MakeTokens, token_folder: Callable[[
             AudioTokens("somewhere", **options)  # type: ignore[arg-type]
     for seconds in (0.001, 60.0):
         with pytest.raises(ConfigError, match=r"the model takes 1 to 125"):
-            tokens("musicgen", max_seconds=seconds).load()
+            tokens("musicgen", seconds=seconds).load()
     with pytest.raises(UserError, match="There is no folder"):
         tokens("musicgen", processor="./nowhere").encode(pair("a", silence(), silence()))
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
@@ -138,8 +139,8 @@ def rows() -> list[Comparison]:
 def test_codes_are_computed_once(
     tokens: MakeTokens, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = {"cache": "disk", "cache_folder": str(tmp_path), "max_seconds": 0.5}
-    cached, live = tokens(name, **options), tokens(name, max_seconds=0.5)
+    options = {"cache": "disk", "cache_folder": str(tmp_path), "seconds": 0.5}
+    cached, live = tokens(name, **options), tokens(name, seconds=0.5)
     policy = live.load()
     expected = live.likelihood(policy, batch_of(live, rows()), Needs())
     before = [content_hash(cell) for row in rows() for cell in cached.encode(row).cells]
@@ -150,7 +151,7 @@ def test_codes_are_computed_once(
     cached.prepare(rows(), CPU)
     assert "the codes of all 3 sounds are there" in capsys.readouterr().out
 
-    monkeypatch.setattr(AudioTokens, "decode", lambda *_: pytest.fail("a sound was decoded"))
+    monkeypatch.setattr(SoundReader, "read", lambda *_: pytest.fail("a sound was decoded"))
     monkeypatch.setattr(AudioTokens, "encode_sound", lambda *_: pytest.fail("the codec ran"))
     again = tokens(name, **options)
     batch = batch_of(again, rows())
@@ -164,8 +165,8 @@ def test_codes_are_computed_once(
 
 
 def test_some_codes_are_there_and_some_are_not(tokens: MakeTokens, tmp_path: Path) -> None:
-    live = tokens("musicgen", max_seconds=0.5)
-    half = tokens("musicgen", max_seconds=0.5, cache="disk", cache_folder=str(tmp_path))
+    live = tokens("musicgen", seconds=0.5)
+    half = tokens("musicgen", seconds=0.5, cache="disk", cache_folder=str(tmp_path))
     half.prepare(rows()[:2], CPU)
     batch = batch_of(half, rows())
     assert batch.inputs["live"].tolist() == [4]
@@ -177,7 +178,7 @@ def test_another_codec_or_length_has_another_cache(tokens: MakeTokens, tmp_path:
 
     options: dict[str, Any] = {"cache": "disk", "cache_folder": str(tmp_path / "cache")}
     other = AudioTokens(str(build("musicgen", tmp_path / "other", seed=1)), **options)
-    made = [tokens("musicgen", **options), tokens("musicgen", max_seconds=0.5, **options), tokens("dia", **options)]
+    made = [tokens("musicgen", **options), tokens("musicgen", seconds=0.5, **options), tokens("dia", **options)]
     folders = {modality.cache.store.folder for modality in [*made, other] if modality.cache is not None}
     assert len(folders) == 4
     assert made[0].fingerprint() != other.fingerprint()
@@ -195,7 +196,7 @@ def test_the_codec_does_not_travel_to_workers(tokens: MakeTokens) -> None:
 
 
 def test_a_damaged_shard_is_made_anew(tokens: MakeTokens, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options: dict[str, Any] = {"cache": "disk", "cache_folder": str(tmp_path), "max_seconds": 0.5}
+    options: dict[str, Any] = {"cache": "disk", "cache_folder": str(tmp_path), "seconds": 0.5}
     tokens("musicgen", **options).prepare(rows(), CPU)
     (shard,) = tmp_path.glob("codes-*/*.safetensors")
     shard.write_bytes(b"damaged!" * 8)

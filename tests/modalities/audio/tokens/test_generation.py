@@ -92,7 +92,9 @@ def test_how_long_clips_are(policies: Policies, tokens: Callable[..., AudioToken
     modality, policy = policies["musicgen_stereo"]
     ((clip,),) = modality.sample(policy, ["a dog"], seconds=0.111)
     assert (clip.samples.shape, clip.rate) == ((2, round(0.111 * RATE)), RATE)
-    ((clip,),) = tokens("musicgen", max_seconds=0.2).sample(policies["musicgen"][1], ["a dog"])
+    assert modality._sampled_frames(policy.generation_config, 0.111) == 6
+    assert modality._sampled_frames(policy.generation_config, 0.12) == 6
+    ((clip,),) = tokens("musicgen", seconds=0.2).sample(policies["musicgen"][1], ["a dog"])
     assert clip.samples.shape == (1, 10 * HOP)
     ((clip,),) = policies["musicgen"][0].sample(policies["musicgen"][1], ["a dog"])
     assert clip.samples.shape == (1, (100 - 3) * HOP)  # of a max_length of 100

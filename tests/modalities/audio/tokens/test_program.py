@@ -16,7 +16,7 @@ CONFIG = """\
 model:
   modality:
     class_path: audio_tokens
-    init_args: {{model: {model}, max_seconds: 0.3, lora: {{r: 4}}}}
+    init_args: {{model: {model}, seconds: 0.3, lora: {{r: 4}}}}
   objective: {{class_path: dpo, init_args: {{beta: 0.1}}}}
   optimizer: {{class_path: AdamW, init_args: {{lr: 0.001}}}}
 data:

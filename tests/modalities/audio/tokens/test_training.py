@@ -112,7 +112,7 @@ def test_micro_batches_and_uneven_ends(tokens: MakeTokens, tmp_path: Path, name:
 
 
 def test_token_means_over_micro_batches(tokens: MakeTokens, tmp_path: Path) -> None:
-    data, modality = write_pairs(tmp_path, 6), tokens("dia", max_seconds=0.15)  # some sounds are cut
+    data, modality = write_pairs(tmp_path, 6), tokens("dia", seconds=0.15)  # some sounds are cut
     objective = Sft(normalization="token")
     whole, _ = fit(modality, data, objective)
     assert_close(whole, fit(modality, data, objective, batch_size=1, accumulate=4)[0])
