@@ -45,6 +45,11 @@ def tangoflux(folder: Path, mel: bool = False, frames: int = FRAMES) -> Path:
     return folder
 
 
+def tangoflux_mel(folder: Path) -> Path:
+    """A `TangoFluxPipeline` over mel spectrograms."""
+    return tangoflux(folder, mel=True)
+
+
 def stable_audio(folder: Path) -> Path:
     """A `StableAudioPipeline` of stereo windows of `FRAMES` latent frames."""
     from diffusers import CosineDPMSolverMultistepScheduler, StableAudioDiTModel, StableAudioPipeline
@@ -109,6 +114,8 @@ def stable_audio_3(folder: Path, stochastic: bool = True) -> Path:
         dim_heads=8,
         sampling_rate=RATE,
     )
+    for parameter in vae.parameters():  # else sounds are the same whatever the latents
+        torch.nn.init.normal_(parameter, std=0.3)
     pipeline = StableAudio3Pipeline(
         vae=vae.eval(),
         text_encoder=t5gemma_text(tokenizer),
@@ -164,7 +171,7 @@ PIPELINES: dict[str, Callable[[Path], Path]] = {
     "stable_audio_3": stable_audio_3,
     "longcat_audio": longcat_audio,
     "tangoflux": tangoflux,
-    "tangoflux_mel": lambda folder: tangoflux(folder, mel=True),
+    "tangoflux_mel": tangoflux_mel,
 }
 """By name, what writes each kind of pipeline into a new folder."""
 

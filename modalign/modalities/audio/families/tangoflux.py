@@ -56,11 +56,6 @@ class TangoFlux(AudioFamily):
         """See `DiffusionFamily.encoder_settings`: how many tokens a prompt has, and how mel spectrograms are made."""
         return {"prompt tokens": index.get("prompt_tokens", 64), "mel": index.get("mel")}
 
-    @property
-    def encodes_media(self) -> bool:
-        """See `DiffusionFamily.encodes_media`: waveforms always are, be it as mel spectrograms."""
-        return True
-
     def make_process(self, scheduler: Any) -> NoiseProcess:
         """See `DiffusionFamily.make_process`."""
         return scheduler_process(scheduler, time_scale=1.0)
