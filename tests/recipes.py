@@ -5,6 +5,8 @@ from pathlib import Path
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 COLOURS = ["red", "green", "blue", "yellow", "white", "black"]
+SHORT = ("audio/stable-audio-dpo", "audio/tangoflux-crpo")
+"""Recipes whose tiny models have positions for 0.128 seconds."""
 SIDE = 16
 """Of the tiny pipelines' pictures, in pixels."""
 
@@ -110,7 +112,52 @@ def pipeline_for(recipe: str) -> str:
     return kind
 
 
+def write_sound_model(recipe: str, folder: Path) -> Path:
+    """A tiny model of the classes of an audio recipe's own, in a new folder."""
+    from tests.tiny_audio import language, mel, tokens, waveform
+
+    match recipe.removeprefix("audio/"):
+        case "tango2":
+            return mel.tango(folder)
+        case "audioldm2-dpo":
+            return mel.audioldm2(folder)
+        case "stable-audio-dpo":
+            return waveform.stable_audio(folder)
+        case "tangoflux-crpo":
+            return waveform.tangoflux(folder)
+        case "musicgen-dpo":
+            return tokens.build("musicgen", folder)
+        case _:
+            return language.build("qwen2_audio", folder)
+
+
+def sounding_stand_ins(recipe: str, model: Path, folder: Path) -> list[str]:
+    """Options that put a tiny model, and pairs of short sounds or of answers about them, in place of a recipe's own."""
+    from tests.sounds import pairs_file, write_jsonl
+
+    data = pairs_file(folder, 12, seconds=0.3)
+    options = ["--model.modality.model", str(model)]
+    if recipe == "audio/qwen2-audio-dpo":
+        paired = [json.loads(line) for line in data.read_text().splitlines()]
+        answers = {"prompt": "What is heard?", "rejected": "Nothing."}
+        rows = [{**answers, "audio": row["chosen"], "chosen": row["prompt"]} for row in paired]
+        data = write_jsonl(folder / "answers.jsonl", rows)
+        options += ["--model.modality.max_length", "400"]
+    else:
+        options += ["--model.modality.seconds", "0.128" if recipe in SHORT else "0.256"]
+    if recipe not in ("audio/qwen2-audio-dpo", "audio/musicgen-dpo"):
+        options += ["--model.modality.cache_folder", str(folder / "cache")]
+        options += ["--trainer.callbacks.init_args.sampler.init_args.options", "{steps: 2, guidance_scale: 2.0}"]
+    return [
+        *["--config", str(CONFIGS / f"{recipe}.yaml"), "--data.train", str(data), "--data.validation_rows", "2"],
+        *[*options, "--data.workers", "0"],
+        *["--trainer.default_root_dir", str(folder / "run"), "--trainer.accelerator", "cpu"],
+    ]
+
+
 def stand_ins(recipe: str, model: Path, folder: Path) -> list[str]:
+    if recipe.startswith("audio/"):
+        return sounding_stand_ins(recipe, model, folder)
     data = folder / "rows.jsonl"
     image, pictured = recipe.startswith("image/"), recipe.startswith("vision_language/")
     rows = pictures_for(recipe, folder) if image else pictured_for(recipe, folder) if pictured else rows_for(recipe)

@@ -8,18 +8,37 @@ import pytest
 import yaml
 
 from modalign.cli import main
-from tests.recipes import CONFIGS, pipeline_for, stand_ins, vlm_for
+from tests.recipes import CONFIGS, pipeline_for, stand_ins, vlm_for, write_sound_model
 
 RECIPES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.rglob("*.yaml"))
 IMAGES = [recipe for recipe in RECIPES if recipe.startswith("image/")]
+SOUNDS = [recipe for recipe in RECIPES if recipe.startswith("audio/")]
 PICTURED = [recipe for recipe in RECIPES if recipe.startswith("vision_language/")]
+
+
+@pytest.fixture(scope="module")
+def sound_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """From an audio recipe to what stands for its model, written once."""
+    root = tmp_path_factory.mktemp("sounds")
+
+    def folder(recipe: str) -> Path:
+        place = root / Path(recipe).name
+        return place if place.exists() else write_sound_model(recipe, place)
+
+    return folder
 
 
 @pytest.fixture
 def model(
-    recipe: str, tiny_model: Path, pipeline_folder: Callable[[str], Path], vlm_folder: Callable[[str], Path]
+    recipe: str,
+    tiny_model: Path,
+    pipeline_folder: Callable[[str], Path],
+    vlm_folder: Callable[[str], Path],
+    sound_folder: Callable[[str], Path],
 ) -> Path:
     """What stands for the model of the recipe that a test is given."""
+    if recipe in SOUNDS:
+        return sound_folder(recipe)
     if recipe in PICTURED:
         return vlm_folder(vlm_for(recipe))
     return pipeline_folder(pipeline_for(recipe)) if recipe in IMAGES else tiny_model
@@ -34,6 +53,8 @@ def test_there_are_recipes() -> None:
     wanted = {"realign-llava15", "mdpo", "mm-dpo", "rlhfv-dense", "rlaifv-dpo", "smolvlm-lora"}
     wanted |= {f"cxr-{objective}" for objective in ("dpo", "lc-dpo", "ipo", "kto", "orpo")}
     assert {f"vision_language/{name}" for name in wanted} <= set(RECIPES)
+    wanted = {"tango2", "audioldm2-dpo", "stable-audio-dpo", "tangoflux-crpo", "musicgen-dpo", "qwen2-audio-dpo"}
+    assert {f"audio/{name}" for name in wanted} <= set(RECIPES)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -59,6 +80,8 @@ def test_a_recipe_trains(recipe: str, model: Path, tmp_path: Path, capsys: pytes
     if recipe in IMAGES:
         assert_loads(export, model)
         assert (tmp_path / "run" / "samples" / "step-0000002.png").exists()
+    elif recipe in SOUNDS and (tmp_path / "run" / "samples").exists():
+        assert_sounds(export, model, tmp_path / "run" / "samples" / "step-0000002")
     else:
         assert (export / "config.json").exists()
 
@@ -73,6 +96,14 @@ def assert_loads(export: Path, model: Path) -> None:
     assert {name for name, part in ours.components.items() if part is None} == {
         name for name, part in theirs.components.items() if part is None
     }
+
+
+def assert_sounds(export: Path, model: Path, samples: Path) -> None:
+    """That a run has written sounds, and an export with all the parts of the pipeline that the model is."""
+    assert len(list(samples.glob("*.wav"))) == 2
+    parts = [json.loads((folder / "model_index.json").read_text()) for folder in (export, model)]
+    ours, theirs = ({name for name, part in index.items() if isinstance(part, list)} for index in parts)
+    assert ours - {"_class_name"} == theirs - {"_class_name"}
 
 
 def test_the_hh_recipe_samples(tiny_model: Path, tmp_path: Path) -> None:
