@@ -57,11 +57,17 @@ def test_none_is_left_out_but_those_that_are_refused() -> None:
             check_parts(modality, registry().load("objective", name)(), None)
 
 
+@pytest.fixture(scope="module")
+def modality(audio_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Audio:
+    """One for all runs, whose encoders are loaded and whose latents are encoded once."""
+    cache = str(tmp_path_factory.mktemp("cache"))
+    return double(audio_folder("waveform.tangoflux"), draw_cycle=1, cache="disk", cache_folder=cache)
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_trains_in_the_right_direction(tmp_path: Path, audio_folder: Callable[[str], Path], name: str) -> None:
+def test_trains_in_the_right_direction(tmp_path: Path, modality: Audio, name: str) -> None:
     """Two small steps: the better sound's error falls against the worse one's, under the same draws."""
     file = write_lists(tmp_path, [3, 2, 3]) if name == "rankdpo" else write_pairs(tmp_path, 3)
-    modality = double(audio_folder("waveform.tangoflux"), draw_cycle=1)
     module = train(modality, file, OBJECTIVES[name](), learning_rate=1.0, max_steps=2, gradient_clip_val=1e-3)
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in rows if "loss" in row]
