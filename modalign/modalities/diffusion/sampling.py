@@ -134,7 +134,8 @@ def pipeline_around(family: DiffusionFamily, denoiser: Any, without: Sequence[st
 def own_precision(denoiser: nn.Module) -> Iterator[None]:
     """A context in which a denoiser can be called in another precision than its weights', and answers in the caller's.
 
-    For pipelines that know one precision alone, where the policy and the encoders have two.
+    For pipelines that know one precision alone, where the policy and the encoders have two, and that call the denoiser
+    with latents first and for a tuple.
     """
     dtype = weights_dtype(denoiser)
     asked = torch.float32

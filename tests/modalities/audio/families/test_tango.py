@@ -102,6 +102,7 @@ assert not any(name.split(".")[0] == "modalign" for name in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_plain_diffusers_samples_exports(audio: MakeAudio, tmp_path: Path) -> None:
     policies = {name: (modality := audio(name), modality.load()) for name in ("mel.tango", "mel.tango_bare")}
     for name, (modality, policy) in policies.items():

@@ -81,7 +81,7 @@ def test_mean_and_std_scale_and_are_undone() -> None:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(frames=st.integers(2, 40), count=st.integers(1, 3), seed=st.integers(0, 99))
 def test_shapes_and_independence_of_the_batch(frames: int, count: int, seed: int) -> None:
     mel = Mel(rate=8000, fft=128, hop=64, window=128, mels=8, high=4000.0)

@@ -113,7 +113,7 @@ def test_a_plugin_adds_a_family(
         "model_index.json",
         _class_name="StableDiffusionImg2ImgPipeline",
     )
-    with pytest.raises(UserError, match="which no family of models serves; served are FluxPipeline"):
+    with pytest.raises(UserError, match=r"which no family of models serves; served are .*FluxPipeline"):
         Image(str(folder), cache="off").load()
     found = manager.discover({"stranger": Plugin()})
     monkeypatch.setattr(manager, "registry", lambda: found)
