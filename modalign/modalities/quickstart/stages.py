@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Callback, Trainer, seed_everything
 from torch.optim import AdamW
 
 from modalign.core.callbacks.run_folder import RunFolder
@@ -19,10 +19,13 @@ from modalign.core.jsonl_logger import JsonlLogger
 from modalign.core.model_card import model_card
 from modalign.core.module import PreferenceModule
 from modalign.core.schedule import Schedule
+from modalign.modalities.diffusion.timesteps import Timesteps
 from modalign.plugins.manager import registry
 
 PARTS = {"other_image": "image_variant", "other_audio": "audio_variant"}
 """Options that are themselves built, and of which kind each is."""
+TOGETHER = {"objectives": "objective"}
+"""Options that are mappings of such things, and of which kind they are."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,12 @@ class Stage:
         }
 
 
-def fit(config: Mapping[str, Any]) -> PreferenceModule:
+def fit(config: Mapping[str, Any], callbacks: Sequence[Callback] = ()) -> PreferenceModule:
     """Train as `modalign fit` would with this config; what the trainer says goes to `log.txt` in the run's folder.
+
+    Args:
+        config: As `Stage.config` makes it.
+        callbacks: Beside the record of the run.
 
     Returns:
         The module, which holds modality and trained policy.
@@ -96,7 +103,7 @@ def fit(config: Mapping[str, Any]) -> PreferenceModule:
         rows = PreferenceDataModule(**{**data, "format": built("format", data["format"])})
         Trainer(
             **trainer,
-            callbacks=[RunFolder(dict(config))],
+            callbacks=[RunFolder(dict(config)), *callbacks],
             logger=JsonlLogger(str(folder)),
             log_every_n_steps=10,
             num_sanity_val_steps=0,
@@ -111,8 +118,15 @@ def fit(config: Mapping[str, Any]) -> PreferenceModule:
 def built(kind: str, chosen: str | Mapping[str, Any]) -> Any:
     """A registered thing of a kind, from its name or from a mapping of `class_path` and `init_args`."""
     name, options = (chosen, {}) if isinstance(chosen, str) else (chosen["class_path"], chosen["init_args"])
-    parts = {part: built(PARTS[part], option) for part, option in options.items() if part in PARTS}
-    return registry().load(kind, name)(**{**options, **parts})
+    return registry().load(kind, name)(**{option: _built_option(option, value) for option, value in options.items()})
+
+
+def _built_option(option: str, value: Any) -> Any:
+    if option in PARTS:
+        return built(PARTS[option], value)
+    if option in TOGETHER:
+        return {name: built(TOGETHER[option], each) for name, each in value.items()}
+    return Timesteps(**value) if option == "timesteps" else value
 
 
 def export(

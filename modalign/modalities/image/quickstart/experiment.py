@@ -13,11 +13,12 @@ from modalign.core.keys import key_seed
 from modalign.core.reward import Reward
 from modalign.modalities.image.modality import Image
 from modalign.modalities.image.quickstart.digits import CAPTIONS, DigitJudge
-from modalign.modalities.image.quickstart.measurement import Examination, Measured, as_comparisons
+from modalign.modalities.image.quickstart.measurement import Examination, Measured
 from modalign.modalities.image.quickstart.pipeline import write_pipeline
 from modalign.modalities.image.quickstart.plan import Plan, modality_options
 from modalign.modalities.image.quickstart.preference import REWARD, Preferences, rank_own, shuffled_scores
 from modalign.modalities.quickstart.coins import toss_coins
+from modalign.modalities.quickstart.evaluation import as_comparisons
 from modalign.modalities.quickstart.policies import Policy
 from modalign.modalities.quickstart.seeds import Aligned, Learned, SeedFolders
 from modalign.modalities.quickstart.stages import built, export, fit, log_to, write_rows

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from modalign.core.batch import CHOSEN, REJECTED, Candidate, Comparison
-from modalign.core.media import Media
+from modalign.core.batch import Comparison
 from modalign.core.modality import Modality
 from modalign.core.reward import Reward
 from modalign.modalities.image.quickstart.digits import DigitJudge, contrasts
@@ -97,17 +95,3 @@ class Examination:
             distance=self.judge.distance(pictures),
             shown=[each[0] for each in drawn],
         )
-
-
-def as_comparisons(pairs: Sequence[Mapping[str, str]], folder: Path) -> list[Comparison]:
-    """Rows of pairs, whose pictures stand in `folder`, as the modality takes them."""
-    return [
-        Comparison(
-            row["prompt"],
-            (
-                Candidate(Media(str(folder / row["chosen"])), CHOSEN),
-                Candidate(Media(str(folder / row["rejected"])), REJECTED),
-            ),
-        )
-        for row in pairs
-    ]
