@@ -54,7 +54,7 @@ class SoundReward(Reward):
 
 
 def heard(response: Any) -> Clip | None:
-    """The samples of a response; None where it has none, or has some that are not finite.
+    """The samples of a response, on the CPU; None where it has none, or has some that are not finite.
 
     Raises:
         RowError: A file cannot be read as a sound.
@@ -63,12 +63,13 @@ def heard(response: Any) -> Clip | None:
         from modalign.modalities.audio.reading.reader import read_clip
 
         response = read_clip(response)
-    return response if response.samples.numel() and bool(torch.isfinite(response.samples).all()) else None
+    samples = response.samples.detach().cpu()
+    return Clip(samples, response.rate) if samples.numel() and bool(torch.isfinite(samples).all()) else None
 
 
 def channels_of(clip: Clip) -> Samples:
     """`(channels, frames)` in float64, in which no square of a float32 overflows."""
-    samples: Samples = clip.samples.detach().cpu().to(torch.float64).numpy()
+    samples: Samples = clip.samples.to(torch.float64).numpy()
     return samples
 
 

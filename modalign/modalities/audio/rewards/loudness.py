@@ -33,14 +33,14 @@ class Loudness(SoundReward):
         self.target = target
 
     def judge(self, prompt: Any, clip: Clip) -> float:
-        from modalign.modalities.audio.reading.loudness import loudness
+        from modalign.modalities.audio.reading.loudness import loudness_of
         from modalign.modalities.audio.reading.resampling import resampled, with_channels
 
         if clip.channels > _MOST_CHANNELS:
             clip = with_channels(clip, 1)
         if clip.rate < _LOWEST_RATE:
             clip = resampled(clip, _LOWEST_RATE)
-        return self._near(loudness(clip))
+        return self._near(loudness_of(clip))
 
     def unheard(self, prompt: Any) -> float:
         return self._near(SILENT) if self.target is None else min(self._near(SILENT), self._near(0.0))
