@@ -12,7 +12,7 @@ from modalign.core.errors import RowError
 from modalign.core.media import Media
 from modalign.modalities.audio import window as windows
 from modalign.modalities.audio.clip import Clip
-from modalign.modalities.audio.reading.loudness import loudness
+from modalign.modalities.audio.reading.loudness import loudness_of
 from modalign.modalities.audio.window import Window
 from tests.sounds import chirp, media, noise, stereo, tone
 
@@ -83,7 +83,7 @@ def test_levels_are_kept_unless_asked_for() -> None:
     assert torch.equal(WINDOW.read(quiet)[0], quiet.samples[:, :1024])
     assert replace(WINDOW, peak=0.5).read(quiet)[0].abs().max() == pytest.approx(0.5)
     long = replace(WINDOW, samples=4000, loudness=-23.0)
-    assert loudness(Clip(long.read(quiet)[0], RATE)) == pytest.approx(-23.0, abs=0.1)
+    assert loudness_of(Clip(long.read(quiet)[0], RATE)) == pytest.approx(-23.0, abs=0.1)
     # The part decides, not what is beyond it, and silence that is put to it plays no part.
     loud_later = Clip(torch.cat([quiet.samples[:, :1024], tone(300, 0.1, RATE).samples], 1), RATE)
     assert torch.equal(replace(WINDOW, peak=0.5).read(loud_later)[0], replace(WINDOW, peak=0.5).read(quiet)[0])

@@ -15,7 +15,7 @@ _BLOCK = 0.4
 _MOST_CHANNELS = 5
 
 
-def loudness(clip: Clip) -> float:
+def loudness_of(clip: Clip) -> float:
     """The integrated loudness in LUFS (ITU-R BS.1770-4), by pyloudnorm; minus infinity where the clip is silent.
 
     A clip shorter than the 0.4 seconds of a measured block is repeated up to that length.
@@ -71,7 +71,7 @@ def normalised(clip: Clip, loudness: float | None = None, peak: float | None = N
     """
     check_gain(loudness, peak)
     if loudness is not None:
-        found = _loudness(clip)
+        found = loudness_of(clip)
         gain = 10 ** ((loudness - found) / 20) if found > SILENT else 1.0
     elif peak is not None:
         highest = peak_of(clip)
@@ -79,6 +79,3 @@ def normalised(clip: Clip, loudness: float | None = None, peak: float | None = N
     else:
         return clip
     return Clip((clip.samples * gain).to(torch.float32), clip.rate)
-
-
-_loudness = loudness

@@ -7,23 +7,23 @@ import torch
 
 from modalign.core.errors import ConfigError, RowError
 from modalign.modalities.audio.clip import Clip
-from modalign.modalities.audio.reading.loudness import loudness, normalised, peak_of
+from modalign.modalities.audio.reading.loudness import loudness_of, normalised, peak_of
 from tests import sounds
 
 
 def test_a_sine_of_full_scale_has_the_loudness_of_the_standard() -> None:
     # ITU-R BS.1770-4: a 0 dB FS sine of 997 Hz in one channel reads -3.01 LKFS, in two channels 3.01 more.
-    assert loudness(sounds.tone(997, 2.0, 48000, level=1.0)) == pytest.approx(-3.01, abs=0.05)
-    assert loudness(sounds.tone(997, 2.0, 48000, level=1.0, channels=2)) == pytest.approx(0.0, abs=0.05)
-    assert loudness(sounds.tone(997, 2.0, 48000, level=0.1)) == pytest.approx(-23.01, abs=0.05)
+    assert loudness_of(sounds.tone(997, 2.0, 48000, level=1.0)) == pytest.approx(-3.01, abs=0.05)
+    assert loudness_of(sounds.tone(997, 2.0, 48000, level=1.0, channels=2)) == pytest.approx(0.0, abs=0.05)
+    assert loudness_of(sounds.tone(997, 2.0, 48000, level=0.1)) == pytest.approx(-23.01, abs=0.05)
 
 
 def test_short_and_silent_clips_have_a_loudness() -> None:
-    assert loudness(sounds.tone(1000, 0.1)) == pytest.approx(loudness(sounds.tone(1000, 2.0)), abs=0.3)
-    assert loudness(sounds.silence()) == -math.inf
-    assert loudness(Clip(torch.full((1, 1), 0.5), 16000)) < 0
+    assert loudness_of(sounds.tone(1000, 0.1)) == pytest.approx(loudness_of(sounds.tone(1000, 2.0)), abs=0.3)
+    assert loudness_of(sounds.silence()) == -math.inf
+    assert loudness_of(Clip(torch.full((1, 1), 0.5), 16000)) < 0
     with pytest.raises(RowError, match="the sound has 6 channels"):
-        loudness(sounds.noise(channels=6))
+        loudness_of(sounds.noise(channels=6))
 
 
 @pytest.mark.parametrize("target", [-30.0, -14.0])
@@ -31,7 +31,7 @@ def test_short_and_silent_clips_have_a_loudness() -> None:
 def test_loudness_is_reached_by_one_gain(target: float, channels: int) -> None:
     clip = sounds.noise(1.0, level=0.05, channels=channels)
     result = normalised(clip, loudness=target)
-    assert loudness(result) == pytest.approx(target, abs=0.01)
+    assert loudness_of(result) == pytest.approx(target, abs=0.01)
     gain = result.samples[0, 0] / clip.samples[0, 0]
     assert torch.allclose(result.samples, clip.samples * gain, rtol=1e-5)
     assert result.samples.dtype == torch.float32
