@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from modalign.modalities.audio.families.base import AudioFamily, AudioGeometry, SamplingRequest, check_numbers, chosen
 from modalign.modalities.audio.families.oobleck import hop_of
+from modalign.modalities.audio.layouts.tangoflux import TangoFluxLayout
 from modalign.modalities.diffusion.family import Conditioning
+from modalign.modalities.diffusion.layouts import PublishedLayout
 from modalign.modalities.diffusion.loading import PipelineSource
 from modalign.modalities.diffusion.noise_process import NoiseProcess
 from modalign.modalities.diffusion.schedulers import scheduler_process
@@ -25,6 +27,7 @@ class TangoFlux(AudioFamily):
     own_pipelines: ClassVar[Mapping[str, str]] = {
         "TangoFluxPipeline": "modalign.modalities.audio.pipelines.tangoflux:TangoFluxPipeline"
     }
+    published: ClassVar[type[PublishedLayout] | None] = TangoFluxLayout
     denoiser_part: ClassVar[str] = "transformer"
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder", "conditioner")
     optional_parts: ClassVar[frozenset[str]] = frozenset({"vae"})

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from modalign.core.errors import UserError
-from modalign.core.hub import resolve_model
+from modalign.modalities.audio.layouts.t5 import part_of, place_of, text_encoder
 from modalign.modalities.audio.pipelines.mel import Mel, mel_filters
 from modalign.modalities.diffusion.layouts import PublishedLayout
 from modalign.modalities.explained import explained
@@ -85,10 +85,10 @@ class TangoLayout(PublishedLayout):
             sounding = vocoder(mel.rate, weights, "vocoder.")
             weights = _weights(folder, "main")
             bands = mel.mels // 2 ** (len(vae.config.block_out_channels) - 1)
-            text_encoder, tokenizer = _text(folder, main["text_encoder_name"], weights)
+            encoder, tokenizer = text_encoder(folder, main["text_encoder_name"], weights)
             unet = _unet(folder, main, weights, bands)
             scheduler = _scheduler(folder, main["scheduler_name"])
-            pipeline = TangoPipeline(vae, text_encoder, tokenizer, unet, scheduler, sounding, mel=vars(mel))
+            pipeline = TangoPipeline(vae, encoder, tokenizer, unet, scheduler, sounding, mel=vars(mel))
             pipeline.save_pretrained(target)
 
 
@@ -108,10 +108,6 @@ def _weights(folder: Path, part: str) -> dict[str, Tensor]:
     return weights
 
 
-def _of(part: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(part): values for name, values in weights.items() if name.startswith(part)}
-
-
 def _front_end(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Mel:
     """Its settings, checked against the filters that are published with them."""
     mel = Mel(**{name: config[published] for name, published in MEL_NAMES.items()})
@@ -122,21 +118,6 @@ def _front_end(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Mel:
             "Name a model that was published with Tango or Tango 2.",
         )
     return mel
-
-
-def _text(folder: Path, name: str, weights: Mapping[str, Tensor]) -> tuple[Any, Any]:
-    """The text encoder with the model's own weights, and its tokenizer."""
-    from transformers import AutoConfig, AutoTokenizer, T5EncoderModel
-
-    place = _place(folder, name, "config.json")
-    config = AutoConfig.from_pretrained(place)
-    if config.model_type != "t5":
-        raise UserError(f"The text encoder {name!r} is a {config.model_type}, no T5.", "Name a Tango with T5.")
-    encoder = T5EncoderModel(config)
-    own = _of("text_encoder.", weights)
-    own.setdefault("encoder.embed_tokens.weight", own["shared.weight"])
-    encoder.load_state_dict(own)
-    return encoder.eval(), AutoTokenizer.from_pretrained(place)
 
 
 def _unet(folder: Path, main: Mapping[str, Any], weights: Mapping[str, Tensor], bands: int) -> Any:
@@ -153,7 +134,7 @@ def _unet(folder: Path, main: Mapping[str, Any], weights: Mapping[str, Tensor], 
         raise UserError(f"main_config.json names the UNet's configuration {name}, which is not there.", f"Add {path}.")
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else UNETS[name]
     unet = UNet2DConditionModel.from_config({**config, "sample_size": [FRAMES, bands]})
-    unet.load_state_dict(_of("unet.", weights))
+    unet.load_state_dict(part_of("unet.", weights))
     return unet.eval()
 
 
@@ -162,9 +143,4 @@ def _scheduler(folder: Path, name: str) -> Any:
 
     if name in SCHEDULERS:
         return DDPMScheduler(**SCHEDULERS[name])
-    return DDPMScheduler.from_pretrained(_place(folder, name, "model_index.json", "scheduler"), subfolder="scheduler")
-
-
-def _place(folder: Path, name: str, *files: str) -> str:
-    """What a configuration names: a folder beside it, another folder, or a hub id."""
-    return str(folder / name) if (folder / name).is_dir() else resolve_model(name, files)
+    return DDPMScheduler.from_pretrained(place_of(folder, name, "model_index.json", "scheduler"), subfolder="scheduler")
