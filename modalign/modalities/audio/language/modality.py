@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any, ClassVar, get_args
 
 from modalign.core.batch import OTHER_AUDIO
-from modalign.core.errors import UserError, did_you_mean
+from modalign.core.errors import ConfigError, UserError, did_you_mean
 from modalign.modalities.audio.language.model_checks import check_audio_tokens
 from modalign.modalities.audio.language.sounds import LongSounds, Sounds, longest_sound
 from modalign.modalities.audio.variants.base import AudioVariant
@@ -130,9 +130,19 @@ class AudioLanguage(MediaLanguage):
 
     @cached_property
     def medium(self) -> Sounds:
-        """See `MediaLanguage.medium`."""
-        rate = self.processor.feature_extractor.sampling_rate
-        return Sounds(rate, longest_sound(self.processor), self.long_sounds)
+        """See `MediaLanguage.medium`.
+
+        Raises:
+            ConfigError: What the processor makes of a sound is drawn anew each time.
+        """
+        extractor = self.processor.feature_extractor
+        if getattr(extractor, "dither", 0):
+            raise ConfigError(
+                f"The {type(extractor).__name__} adds random noise to sounds (dither {extractor.dither}), so that "
+                "policy and reference would hear different ones.",
+                "Set dither to 0 in the processor's preprocessor_config.json or processor_config.json.",
+            )
+        return Sounds(extractor.sampling_rate, longest_sound(self.processor), self.long_sounds)
 
     @property
     def choose(self) -> Choose:

@@ -133,6 +133,13 @@ def test_options_are_refused_by_name() -> None:
         AudioLanguage("x", other_audio="silent")  # type: ignore[arg-type]
 
 
+def test_a_processor_that_draws_is_refused(modality_of: ModalityOf) -> None:
+    modality = modality_of()
+    modality.processor.feature_extractor.dither = 1e-5
+    with pytest.raises(ConfigError, match="adds random noise to sounds"):
+        modality.encode(comparison([clip(0)]))
+
+
 def test_models_of_other_kinds_are_refused_by_name(tiny_model: Path, vlm_folder: Callable[[str], Path]) -> None:
     with pytest.raises(UserError, match=r"is a llama model, which AutoModelForMultimodalLM or .* does not load"):
         AudioLanguage(str(tiny_model)).load()

@@ -109,6 +109,14 @@ def test_a_prompt_whose_sound_is_missing_is_told_before_any_is_answered(
     assert not (tmp_path / "made").exists()
 
 
+def test_preferences_between_sounds(here: Path, tmp_path: Path) -> None:
+    command = ["eval", "preference", "run", "--data", "pairs.jsonl", "--contrast", "other_audio"]
+    assert main([*command, "--out", str(tmp_path / "found")]) == 0
+    rows = read_rows(tmp_path / "found" / "rows.jsonl")
+    assert rows[0]["logps"]["chosen"] != rows[0]["logps"]["chosen@other_audio"]
+    assert rows[0]["sizes"]["chosen"] == rows[0]["sizes"]["chosen@other_audio"]
+
+
 def test_an_exported_model_answers_as_the_run_does(here: Path, tmp_path: Path) -> None:
     assert main(["export", "run", "--out", str(tmp_path / "merged")]) == 0
     assert main(["generate", "run", *GREEDY, "--out", str(tmp_path / "run")]) == 0
