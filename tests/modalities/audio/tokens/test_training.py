@@ -47,7 +47,7 @@ def fit(
     reference: Reference | None = None,
     batch_size: int = 4,
     accumulate: int = 1,
-    steps: int = 4,
+    steps: int = 2,
     lr: float = 0.01,
     precision: Any = "64-true",
 ) -> tuple[Weights, list[dict[str, Any]]]:
@@ -86,7 +86,7 @@ def assert_close(left: Weights, right: Weights) -> None:
 def test_dpo_starts_at_ln_2_and_raises_the_margin(tokens: MakeTokens, tmp_path: Path, name: str) -> None:
     modality = tokens(name)
     before = modality.load().state_dict()
-    after, logged = fit(modality, write_pairs(tmp_path, 4), Dpo(0.1), lr=0.05)
+    after, logged = fit(modality, write_pairs(tmp_path, 4), Dpo(0.1), steps=4, lr=0.05)
     assert logged[0]["loss"] == pytest.approx(math.log(2), rel=0, abs=1e-7)
     assert logged[-1]["loss"] < logged[0]["loss"] - 0.05
     assert logged[-1]["rewards/margins"] > 0.1
