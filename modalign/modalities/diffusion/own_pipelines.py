@@ -64,7 +64,8 @@ def own_pipeline(target: str) -> Any:
 def _with_own_parts(index: Mapping[str, Any], module: str) -> dict[str, Any]:
     """The content of model_index.json, with parts of classes beside a pipeline's own named by their real modules.
 
-    In the folder they are named by a file that `write_code` put into the part's own folder, and that is not run.
+    In an exported folder they are named by a file that `write_code` put into the part's own folder, and that is not
+    run; in others by those modules, which diffusers wants to have been imported.
     """
     named = dict(index)
     for part, value in index.items():
@@ -76,8 +77,9 @@ def _with_own_parts(index: Mapping[str, Any], module: str) -> dict[str, Any]:
 def _beside(module: str, name: Any) -> str | None:
     """The full name of a module in the package of another, imported; None where there is none."""
     package = module.rpartition(".")[0]
-    found = f"{package}.{name}"
-    if not isinstance(name, str) or "." in name or find_spec(found) is None:
+    own = name.removeprefix(f"{package}.") if isinstance(name, str) else ""
+    found = f"{package}.{own}"
+    if not own or "." in own or find_spec(found) is None:
         return None
     import_module(found)
     return found
