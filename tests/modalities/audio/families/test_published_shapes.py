@@ -20,6 +20,7 @@ OOBLECK = {
     "downsampling_ratios": [2, 4, 4, 8, 8],
     "sampling_rate": 44100,
 }
+OPEN = {"in_channels": 64, "sample_size": 1024}
 SAME = {"audio_channels": 2, "patch_size": 256, "encoder_strides": [16], "latent_dim": 256, "sampling_rate": 44100}
 LONGCAT = {"in_channels": 1, "latent_dim": 64, "downsampling_ratio": 2048, "sample_rate": 24000}
 
@@ -39,7 +40,7 @@ def source(folder: Path, configs: dict[str, dict[str, Any]], **values: Any) -> P
     [
         (
             StableAudio,
-            {"transformer": {"in_channels": 64, "sample_size": 1024}, "vae": OOBLECK},
+            {"transformer": OPEN, "vae": OOBLECK},
             47.55,
             1024,
             64,
@@ -76,7 +77,7 @@ def test_shapes(
     geometry.check_window("modality.seconds", seconds)
     if geometry.window is not None:
         assert geometry.seconds == pytest.approx(seconds, abs=0.01)
-        with pytest.raises(ConfigError, match="modality.seconds is 10.0, and this model makes"):
+        with pytest.raises(ConfigError, match=r"modality.seconds is 10.0, and this model makes"):
             geometry.check_window("modality.seconds", 10.0)
     geometry.check("seconds", 10.0)
     with pytest.raises(ConfigError, match="takes at most"):
@@ -84,7 +85,7 @@ def test_shapes(
 
 
 def test_what_sums_up_to_the_published_windows(tmp_path: Path) -> None:
-    configs = {"transformer": {"in_channels": 64, "sample_size": 1024}, "vae": OOBLECK}
+    configs = {"transformer": OPEN, "vae": OOBLECK}
     geometry = StableAudio.geometry(source(tmp_path, configs))
     assert geometry.latents(1.0) == 65536
     assert geometry.samples(1.0) == 2097152
