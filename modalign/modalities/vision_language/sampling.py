@@ -1,4 +1,4 @@
-"""Generating from prompts with images, in batches that the model's own processor makes."""
+"""Generating from prompts with media, in batches that the model's own processor makes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ _PLACEHOLDERS = ("image_token_id", "image_token_index", "video_token_id", "video
 
 
 def media_prompt(prompt: MediaPrompt) -> Prompted:
-    """A prompt whose draws depend on its tokens and on its images."""
+    """A prompt whose draws depend on its tokens and on its media."""
     ids = ",".join(map(str, prompt.ids))
     return Prompted(prompt.ids, f"{ids};{prompt.media_key}" if prompt.media_key else ids, prompt)
 
 
 def never_said(tokens: MediaTokenizer, model: nn.Module) -> list[int]:
-    """The tokens that stand for images: a model that says one would look for an image that is not there."""
+    """The tokens that stand for media: a model that says one would look for a medium that is not there."""
     config = unwrapped(model).config
     named = {getattr(config, name, None) for name in _PLACEHOLDERS}
     return sorted(tokens.placeholder_ids | {token for token in named if isinstance(token, int)})
@@ -31,7 +31,7 @@ def never_said(tokens: MediaTokenizer, model: nn.Module) -> list[int]:
 class ProcessedBatches:
     """Lays prompts out as batches, padded on the left.
 
-    Prompts with equally many images are together: many processors take no prompts without images among others, and in
+    Prompts with equally many media are together: many processors take no prompts without media among others, and in
     Mllama what stands before an image sees the padding of the others' images. Where a processor refuses a batch, or
     makes other tokens of a prompt than it does alone, each of its prompts is a batch.
 
