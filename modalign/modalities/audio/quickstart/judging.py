@@ -106,8 +106,8 @@ def _levels(spectrogram: Tensor) -> Tensor:
 def _features(spectrogram: Tensor) -> Tensor:
     """`(N, QUARTERS * BANDS)` float64."""
     loud = (spectrogram.double() * MEL.std + MEL.mean).exp() + FLOOR
-    blocks = loud.log().unflatten(1, (QUARTERS, -1)).unflatten(3, (BANDS, -1))
-    return blocks.mean((2, 4)).flatten(1)
+    frames, bands = loud.shape[1] // QUARTERS, loud.shape[2] // BANDS
+    return loud.log().reshape(-1, QUARTERS, frames, BANDS, bands).mean((2, 4)).flatten(1)
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
