@@ -12,7 +12,8 @@ TITLES = {"crpo": "CRPO", "dpo": "Diffusion-DPO", "mapo": "MaPO", "kto": "Diffus
 PAIRS: Mapping[str, Any] = {"class_path": "audio_pairs", "init_args": {}}
 
 LEARN = Stage("sft", 5e-3, {"max_steps": 500}, 24, {"class_path": "audio_captions", "init_args": {}})
-IMITATE = Stage("sft", 1.5e-3, {"max_steps": 150}, 16, PAIRS)
+IMITATE = Stage("sft", 3e-3, {"max_steps": 150}, 16, PAIRS)
+PREFER = replace(IMITATE, learning_rate=1.5e-3)
 CRPO: Mapping[str, Any] = {
     "objectives": {
         "dpo": {"class_path": "dpo", "init_args": {"beta": 20.0}},
@@ -33,10 +34,10 @@ def _alignments() -> dict[str, Stage]:
     # Betas are per mean squared error, here of 256 numbers: they are smaller than for larger latents, whose means vary
     # less. Without the chosen's own loss beside it, DPO at CRPO's beta leaves nothing that could be heard.
     return {
-        "crpo": replace(IMITATE, objective="sum", options=CRPO),
-        "dpo": replace(IMITATE, objective="dpo", options={"beta": 50.0}),
-        "mapo": replace(IMITATE, objective="mapo"),
-        "kto": replace(IMITATE, objective="kto", options={"beta": 50.0, "reference_point": "batch"}),
+        "crpo": replace(PREFER, objective="sum", options=CRPO),
+        "dpo": replace(PREFER, objective="dpo", options={"beta": 50.0}),
+        "mapo": replace(PREFER, objective="mapo"),
+        "kto": replace(PREFER, objective="kto", options={"beta": 50.0, "reference_point": "batch"}),
     }
 
 
