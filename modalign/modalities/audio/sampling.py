@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from modalign.core.errors import UserError
 from modalign.modalities.audio.clip import Clip
 from modalign.modalities.audio.families.base import AudioFamily, AudioGeometry, SamplingRequest
-from modalign.modalities.diffusion.sampling import SamplingOptions, is_number, pipeline_around, sampled
+from modalign.modalities.diffusion.sampling import (
+    SamplingOptions,
+    is_number,
+    own_precision,
+    pipeline_around,
+    sampled,
+)
 from modalign.modalities.modes import unwrapped
 
 
@@ -58,7 +64,8 @@ def sample_clips(
     seconds = options.seconds or seconds
     geometry.check("Sampling: seconds", seconds)
     family.check_request(seconds, options.guidance_scale, options.negative_prompt)
-    pipeline = pipeline_around(family, unwrapped(denoiser))
+    inner = unwrapped(denoiser)
+    pipeline = pipeline_around(family, inner)
 
     def make(batch: list[str], sources: list[torch.Generator]) -> list[Clip]:
         request = SamplingRequest(
@@ -67,7 +74,8 @@ def sample_clips(
         waveforms = family.call(pipeline, request).detach().float().cpu()
         return [finite_clip(waveform, geometry.rate, seconds) for waveform in waveforms]
 
-    return sampled(denoiser, prompts, n, seed, options.batch_size, make)
+    with own_precision(inner):
+        return sampled(denoiser, prompts, n, seed, options.batch_size, make)
 
 
 def finite_clip(waveform: Tensor, rate: int, seconds: float) -> Clip:

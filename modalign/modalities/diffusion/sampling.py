@@ -134,24 +134,22 @@ def pipeline_around(family: DiffusionFamily, denoiser: Any, without: Sequence[st
 def own_precision(denoiser: nn.Module) -> Iterator[None]:
     """A context in which a denoiser can be called in another precision than its weights', and answers in the caller's.
 
-    For pipelines that know one precision alone, where the policy and the encoders have two, and that call the denoiser
-    with latents first and for a tuple.
+    For pipelines that know one precision alone, where the policy and the encoders have two. Latents come first, or are
+    called `hidden_states`. Times stay as they are: denoisers embed them before they round them.
     """
     dtype = weights_dtype(denoiser)
-    asked = torch.float32
-
-    def cast(values: Any, to: torch.dtype) -> Any:
-        return values.to(to) if isinstance(values, torch.Tensor) and values.is_floating_point() else values
+    asked = dtype
 
     def before(module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         nonlocal asked
-        asked = args[0].dtype
-        return tuple(cast(value, dtype) for value in args), {
-            name: cast(value, dtype) for name, value in options.items()
-        }
+        asked = (args[0] if args else options["hidden_states"]).dtype
+        given = {name: value if name == "timestep" else _cast(value, dtype) for name, value in options.items()}
+        return tuple(_cast(value, dtype) if not place else value for place, value in enumerate(args)), given
 
     def after(module: nn.Module, args: Any, answer: Any) -> Any:
-        return tuple(cast(value, asked) for value in answer)
+        if isinstance(answer, Mapping):  # an output class of diffusers
+            return type(answer)(**{name: _cast(value, asked) for name, value in answer.items()})
+        return tuple(_cast(value, asked) for value in answer)
 
     handles = denoiser.register_forward_pre_hook(before, with_kwargs=True), denoiser.register_forward_hook(after)
     try:
@@ -159,3 +157,7 @@ def own_precision(denoiser: nn.Module) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _cast(values: Any, dtype: torch.dtype) -> Any:
+    return values.to(dtype) if isinstance(values, torch.Tensor) and values.is_floating_point() else values

@@ -14,7 +14,6 @@ from modalign.modalities.audio.families.mel_latents import MelFamily
 from modalign.modalities.audio.pipelines.mel import Mel
 from modalign.modalities.diffusion.family import Conditioning
 from modalign.modalities.diffusion.frozen_outputs import stacked_prompts
-from modalign.modalities.diffusion.sampling import own_precision
 from modalign.modalities.modes import unwrapped, weights_dtype
 
 RATE = 16000
@@ -126,15 +125,14 @@ class AudioLdm2(MelFamily):
             text |= {f"negative_{name}": values for name, values in away.items()}
         # Half a sample more, since the pipeline cuts the product of seconds and rate to a whole number.
         samples = round(request.seconds * self.mel.rate)
-        with own_precision(pipeline.unet):
-            latents = pipeline(
-                audio_length_in_s=(samples + 0.5) / self.mel.rate,
-                generator=list(request.generators),
-                guidance_scale=scale,
-                output_type="latent",
-                **text,
-                **chosen(num_inference_steps=request.steps),
-            ).audios
+        latents = pipeline(
+            audio_length_in_s=(samples + 0.5) / self.mel.rate,
+            generator=list(request.generators),
+            guidance_scale=scale,
+            output_type="latent",
+            **text,
+            **chosen(num_inference_steps=request.steps),
+        ).audios
         return self.decode(latents)[..., :samples]
 
 

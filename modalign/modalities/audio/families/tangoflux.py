@@ -72,8 +72,7 @@ class TangoFlux(AudioFamily):
 
     def decode(self, latents: Tensor) -> Tensor:
         """See `AudioFamily.decode`."""
-        vae = self.pipeline.vae
-        waveforms: Tensor = self.pipeline.decode(latents if vae is None else latents.to(vae.dtype))
+        waveforms: Tensor = self.pipeline.decode(latents)
         return waveforms
 
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:

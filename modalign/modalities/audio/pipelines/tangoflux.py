@@ -102,7 +102,7 @@ class TangoFluxPipeline(DiffusionPipeline):
         """`(N, channels, samples)` waveforms of `(N, frames, C)` latents."""
         if self.vae is None:
             return self.front_end.waveforms(latents).unsqueeze(1)
-        waveforms: Tensor = self.vae.decode(latents.transpose(1, 2)).sample
+        waveforms: Tensor = self.vae.decode(latents.transpose(1, 2).to(self.vae.dtype)).sample
         return waveforms
 
     @torch.no_grad()
@@ -146,7 +146,8 @@ class TangoFluxPipeline(DiffusionPipeline):
         for time in self.progress_bar(self.scheduler.timesteps):
             level = (time / self.scheduler.config.num_train_timesteps).to(latents.dtype)
             inputs = torch.cat([latents] * 2) if guided else latents
-            velocity = flow_velocity(self.transformer, inputs, level.expand(len(inputs)), text, token)
+            inputs = inputs.to(self.transformer.dtype)
+            velocity = flow_velocity(self.transformer, inputs, level.expand(len(inputs)), text, token).to(latents.dtype)
             if guided:
                 without, with_prompt = velocity.chunk(2)
                 velocity = without + guidance_scale * (with_prompt - without)

@@ -145,6 +145,21 @@ def test_clips_are_the_plain_pipelines(audio: MakeAudio, audio_folder: Folder, n
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtypes", [("bfloat16", "float32"), ("float32", "bfloat16")])
+def test_a_policy_of_another_precision_than_the_encoders_makes_sound(
+    audio: MakeAudio, name: str, dtypes: tuple[str, str]
+) -> None:
+    clips = []
+    for dtype, encoder_dtype in (dtypes, ("float32", "float32")):
+        modality = made(audio, name, dtype=dtype, encoder_dtype=encoder_dtype)
+        policy = modality.load()
+        clips.append(modality.sample(policy, ["a cat"], steps=2, guidance_scale=2.5)[0][0].samples)
+        assert not policy._forward_pre_hooks
+    rounded, exact = clips
+    assert 0 < (rounded - exact).abs().mean() < 0.2 * exact.abs().mean()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_negative_prompt_counts(audio: MakeAudio, name: str) -> None:
     modality = made(audio, name)
     policy, options = modality.load(), {"seed": 7, "steps": 2, "guidance_scale": 3.0}
