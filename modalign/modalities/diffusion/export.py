@@ -20,6 +20,16 @@ from modalign.modalities.modes import is_peft_model
 ADAPTER_PREFIX = "base_model.model."
 """What peft puts before the names of the modules of a model that it wraps."""
 EXPORT_OPTIONS = ("merge", "overwrite")
+LOAD_CODE = """## Loading
+
+diffusers has no class for this pipeline; the folder brings its own, in `pipeline.py`, which has to be allowed to run:
+
+```python
+from diffusers import DiffusionPipeline
+
+pipeline = DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
+```
+"""
 LOAD_LORA = """## Loading
 
 `pipeline.load_lora_weights(folder)`, where `pipeline` is the base model's.
@@ -63,7 +73,7 @@ def export_pipeline(
         source: Where it came from.
         family: Of the pipeline.
         folder: Must not exist, unless `overwrite`.
-        card: The text of README.md.
+        card: The text of README.md, without how a pipeline of a class that diffusers lacks is loaded.
         overwrite: Whether an existing folder is replaced.
 
     Raises:
@@ -84,8 +94,10 @@ def export_pipeline(
                 if isinstance(part := pipeline.components.get(name), nn.Module):
                     part.to(dtype)  # transformers keeps some layers in float32 where the dtype is float16
         pipeline.save_pretrained(target)
-        if (code := own_target(source)) is not None:
+        code = own_target(source)
+        if code is not None:
             write_code(code, target)
+            card = f"{card}\n{LOAD_CODE}"
         (target / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -71,7 +71,9 @@ def test_a_full_pipeline(audio: MakeAudio, name: str, tmp_path: Path) -> None:
     expected = mine(modality, policy)
     assert (expected - before).abs().max() > 1e-3 * before.abs().max()
     same(played(modality, plain(tmp_path / "out")), expected)
-    assert (tmp_path / "out" / "README.md").read_text() == "# The card\n"
+    written = (tmp_path / "out" / "README.md").read_text()
+    assert written.startswith("# The card\n")
+    assert ("from_pretrained(folder, trust_remote_code=True)" in written) == (name == OWN)
     again = Audio(str(tmp_path / "out"), cache="off")
     same(mine(again, again.load()), expected)
 
