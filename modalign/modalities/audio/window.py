@@ -16,7 +16,7 @@ LONGEST_WHOLE = 300.0
 """Up to how many seconds a sound may last that is decoded whole, for a crop at random."""
 
 MARGIN = 0.01
-"""How many seconds more than the window are decoded, so that resampling has all the samples that it needs."""
+"""How many seconds before and after the window are decoded too, so that resampling has all the samples it needs."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ class Window:
         start = 0.0
         if self.crop == "center":
             start = max(sound_info(response).seconds - self.seconds, 0.0) / 2
-        return self._shaped(self._converted(read_clip(response, start, self.seconds + MARGIN)))
+        before = min(start, MARGIN)
+        clip = self._converted(read_clip(response, start - before, before + self.seconds + MARGIN))
+        return self._shaped(Clip(clip.samples[:, round(before * self.rate) :], self.rate))
 
     def cut(self, media: Tensor, place: float) -> tuple[Tensor, tuple[float, ...]]:
         """The window out of what `read` made for a crop at random.
