@@ -5,6 +5,7 @@ says how well each fits the prompt, the best is chosen, and those that fit measu
 """
 
 import argparse
+from math import isfinite
 
 from modalign.commands.build_tango2_parser import tango2_parser
 from modalign.commands.model_options import check_model_options
@@ -40,6 +41,10 @@ def check_options(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise UserError(f"--{name} is {value}", "Give at least 1.")
+    for name in ("min_score", "min_gap", "max_rejected_score"):
+        value = getattr(options, name)
+        if value is not None and not isfinite(value):
+            raise UserError(f"--{name.replace('_', '-')} is {value}", "Give a number.")
     if options.min_gap < 0:
         raise UserError(f"--min-gap is {options.min_gap}", "Give at least 0.")
     strategies = options.strategies

@@ -35,7 +35,7 @@ class Thresholds:
 
     Attributes:
         floor: What the chosen one's score must reach.
-        gap: By how much the rejected one's must be lower, at least.
+        gap: By how much the rejected one's must be lower, at least; a tie is never a pair.
         ceiling: What the rejected one's may not exceed; None for no limit.
         losers: All that pass, or of each strategy the worst alone.
     """
@@ -102,6 +102,8 @@ def _unfit(chosen: Take, take: Take, thresholds: Thresholds) -> str:
     """Why a take is not rejected in favour of the chosen; "" where it is."""
     if not math.isfinite(take.score):
         return "a score is not a finite number"
+    if chosen.score == take.score:  # whatever the gap
+        return "the score is the best one's"
     if chosen.score - take.score < thresholds.gap:
         return "the score is too near the best one's"
     if thresholds.ceiling is not None and take.score > thresholds.ceiling:

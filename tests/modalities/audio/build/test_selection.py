@@ -53,6 +53,14 @@ def test_a_prompt_without_a_good_sound_is_left_out() -> None:
     assert selected.left_out == Counter({"the best sound of a prompt scores below the floor": 1})
 
 
+def test_a_tie_is_no_pair_whatever_the_gap() -> None:
+    selected = select([take(0.5), take(0.5)], [("temporal", take(0.5)), ("temporal", take(0.4))], Thresholds(0.0, 0.0))
+    assert [each.score for _, each in selected.rejected] == [0.4]
+    assert selected.left_out == Counter(
+        {"inference: the score is the best one's": 1, "temporal: the score is the best one's": 1}
+    )
+
+
 def test_scores_that_are_no_numbers_are_counted_and_never_chosen() -> None:
     selected = select([take(float("nan")), take(0.5)], [("temporal", take(float("inf")))], Thresholds(0.0, 0.0))
     assert selected.chosen is not None

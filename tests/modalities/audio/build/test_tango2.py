@@ -180,6 +180,9 @@ def test_what_is_left_out_is_counted(build: Build, tmp_path: Path) -> None:
     [
         (["--samples", "0"], "--samples is 0"),
         (["--min-gap", "-1"], "--min-gap is -1.0"),
+        (["--min-gap", "nan"], "--min-gap is nan"),
+        (["--min-score", "inf"], "--min-score is inf"),
+        (["--max-rejected-score", "nan"], "--max-rejected-score is nan"),
         (["--strategies", "inference", "--rewrites", "3"], "--rewrites has no effect"),
         (["--strategies", "inference", "--rewriter", "model", "model=x"], "--rewriter has no effect"),
         (["--strategies", "temporal", "temporal"], "names one twice"),
