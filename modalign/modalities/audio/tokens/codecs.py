@@ -93,7 +93,8 @@ def _json(source: TokenSource, name: str) -> dict[str, Any]:
 def _loaded(place: str, revision: str | None, class_name: str, **arguments: Any) -> nn.Module:
     import transformers
 
-    with explained(f"the codec of {place!r}"), _without_reports():
+    # A codec is loaded whenever it is first needed: what the run draws must not depend on when.
+    with explained(f"the codec of {place!r}"), _without_reports(), torch.random.fork_rng(devices=[]):
         codec, report = getattr(transformers, class_name).from_pretrained(
             place,
             revision=revision,

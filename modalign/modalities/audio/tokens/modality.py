@@ -312,7 +312,8 @@ class AudioTokens(SoundResponses, LoraModality):
             return min(ceil(seconds * self.family.rate / self.family.hop - 1e-6), self.family.longest)
         if self.seconds is not None:
             return self.frames
-        return max(1, min(self.family.longest, int(own.max_length) - self.family.pattern.tail))
+        steps = own.max_new_tokens + 1 if own.max_new_tokens is not None else own.max_length or self.family.positions
+        return max(1, min(self.family.longest, steps - self.family.pattern.tail))
 
     def _prompted(self, prompt: Any) -> Sequence[int]:
         if not isinstance(prompt, str):

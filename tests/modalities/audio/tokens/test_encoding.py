@@ -186,6 +186,14 @@ def test_another_codec_or_length_has_another_cache(tokens: MakeTokens, tmp_path:
     assert tokens("musicgen", **options).cache.store.folder in folders  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_codec_draws_nothing_as_it_is_loaded(tokens: MakeTokens, name: str) -> None:
+    modality = tokens(name)
+    state = torch.get_rng_state()
+    assert modality.codec is not None
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_the_codec_does_not_travel_to_workers(tokens: MakeTokens) -> None:
     modality = tokens("musicgen")
     codes_of(modality, noise(0.1, RATE))

@@ -100,6 +100,24 @@ def test_how_long_clips_are(policies: Policies, tokens: Callable[..., AudioToken
     assert clip.samples.shape == (1, (100 - 3) * HOP)  # of a max_length of 100
 
 
+@pytest.mark.parametrize(("written", "frames"), [({"max_new_tokens": 22}, 20), ({"max_length": 23}, 20), ({}, 128 - 3)])
+def test_a_length_that_the_generation_config_says_or_does_not(
+    policies: Policies, written: dict[str, int], frames: int
+) -> None:
+    from transformers import GenerationConfig
+
+    modality, _ = policies["musicgen"]
+    assert modality.family.pattern.tail == 3
+    assert modality._sampled_frames(GenerationConfig(**written), None) == frames
+
+
+def test_more_tokens_to_draw_from_than_there_are(policies: Policies) -> None:
+    modality, policy = policies["dia"]
+    ((clip,),) = modality.sample(policy, ["a dog"], seconds=0.2, top_k=5000)
+    ((same,),) = modality.sample(policy, ["a dog"], seconds=0.2, top_k=CODES + 4)
+    assert torch.equal(clip.samples, same.samples)
+
+
 def test_a_policy_that_ends_at_once_makes_one_frame(policies: Policies, monkeypatch: pytest.MonkeyPatch) -> None:
     modality, policy = policies["dia"]
     logits = modality.family.logits

@@ -112,7 +112,9 @@ class Dia(TokenFamily):
         mixed = logits + (logits - unguided) * scale
         if top_k is None:
             return mixed
-        kept = torch.zeros_like(mixed, dtype=torch.bool).scatter(-1, mixed.topk(top_k).indices, True)
+        kept = torch.zeros_like(mixed, dtype=torch.bool).scatter(
+            -1, mixed.topk(min(top_k, mixed.shape[-1])).indices, True
+        )
         return logits.masked_fill(~kept, -torch.inf)
 
     def allowed(self, logits: Tensor) -> Tensor:
