@@ -22,6 +22,8 @@ _FEWEST_BINS = 16
 _FORWARD = re.compile(
     r"\b(then|followed by|before|next|later|after (that|which|this)|afterwards?|precedes|preceding)\b"
 )
+_LEAD = re.compile(r"(?:^|[,;.])\s*(?P<word>before|after)\s+(?:\w+\s+){0,2}$")
+"""Before the first event, `before` and `after` order it and the next one where they open a sentence or a part of it."""
 _BACKWARD = re.compile(r"\b(after|preceded by|follows|following)\b")
 
 
@@ -114,8 +116,8 @@ def wanted(prompt: str, names: Sequence[str]) -> Wanted:
     pairs: set[tuple[str, str]] = set()
     for place, ((first, a), (second, b)) in enumerate(pairwise(found)):
         between = text[first.end() : second.start()]
-        lead = text[: first.start()] if place == 0 else ""
-        direction = _direction(between) or -_direction(lead)
+        lead = _LEAD.search(text[: first.start()]) if place == 0 else None
+        direction = _direction(between) or (-_direction(lead["word"]) if lead else 0)
         if direction:
             pairs.add((a, b) if direction > 0 else (b, a))
     return Wanted(named, frozenset(_closed(pairs)))
