@@ -74,8 +74,9 @@ class Encoder(Listener):
         self._model = loaded.to(device).eval().requires_grad_(False)
         self._layer, self._device, self._name = layer, device, model
         self.rate = int(self._extractor.sampling_rate)
-        # Whisper's extractor fills every sound up to 30 seconds.
-        self.longest = getattr(self._extractor, "n_samples", None)
+        self.longest = _longest(self._extractor)
+        # Whisper's extractor fills every sound up to 30 seconds, and its encoder has states for them all.
+        self._filled = getattr(self._extractor, "n_samples", None)
 
     @torch.inference_mode()
     def hear(self, window: Tensor) -> Tensor:
@@ -88,8 +89,8 @@ class Encoder(Listener):
                 "Name a model such as Wav2Vec2, WavLM, HuBERT, AST, Whisper or CLAP.",
             )
         times: Tensor = states[0].double().cpu()
-        if self.longest is not None:
-            times = times[: max(-(-len(times) * len(window) // self.longest), 1)]
+        if self._filled is not None:
+            times = times[: max(-(-len(times) * len(window) // self._filled), 1)]
         return times.mean(0)
 
 
@@ -106,7 +107,7 @@ class Classifier(Listener):
             )
         self._model = loaded.to(device).eval().requires_grad_(False)
         self._device = device
-        self.rate = int(self._extractor.sampling_rate)
+        self.rate, self.longest = int(self._extractor.sampling_rate), _longest(self._extractor)
 
     @torch.inference_mode()
     def hear(self, window: Tensor) -> Tensor:
@@ -163,6 +164,16 @@ def _loaded(kind: Any, model: str, revision: str | None) -> tuple[Any, Any]:
     if not hasattr(extractor, "sampling_rate"):
         raise UserError(f"the feature extractor of {model!r} names no sampling rate", _CURE)
     return loaded, extractor
+
+
+def _longest(extractor: Any) -> int | None:
+    """The frames of a sound beyond which an extractor cuts silently; None where it takes any number."""
+    if hasattr(extractor, "n_samples"):  # Whisper's
+        return int(extractor.n_samples)
+    if not hasattr(extractor, "num_mel_bins"):  # a waveform's
+        return None
+    # AST's spectra, by Kaldi: 25 ms every 10 ms.
+    return int((extractor.max_length - 1) * 0.010 * extractor.sampling_rate + 0.025 * extractor.sampling_rate)
 
 
 def _inputs(extractor: Any, window: Tensor) -> Any:

@@ -86,6 +86,37 @@ def test_a_classifier_is_its_softmax_and_long_sounds_have_the_mean_by_length(fol
     torch.testing.assert_close(weighted(heard, windows), mean.double(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["ast", "whisper"])
+def test_no_window_is_longer_than_an_extractor_takes(tmp_path, name):
+    from transformers import (
+        ASTConfig,
+        ASTFeatureExtractor,
+        ASTForAudioClassification,
+        WhisperConfig,
+        WhisperFeatureExtractor,
+        WhisperForAudioClassification,
+    )
+
+    if name == "ast":
+        small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+        model = ASTForAudioClassification(ASTConfig(**small, max_length=40, num_mel_bins=16, num_labels=3))
+        extractor = ASTFeatureExtractor(max_length=40, num_mel_bins=16, sampling_rate=RATE)
+    else:
+        small = {"d_model": 8, "encoder_layers": 1, "encoder_attention_heads": 1, "encoder_ffn_dim": 8}
+        model = WhisperForAudioClassification(
+            WhisperConfig(**small, num_mel_bins=8, max_source_positions=50, num_labels=3)
+        )
+        extractor = WhisperFeatureExtractor(feature_size=8, chunk_length=1, sampling_rate=RATE)
+    model.save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    listener = Classifier(str(tmp_path), None, CPU)
+    windows = listener.windows(sounds.noise(3.0, RATE), 10.0)
+    assert len(windows) > 1
+    other = windows[0].clone()
+    other[-RATE // 10 :] *= -3  # the end is heard too
+    assert not torch.equal(listener.hear(other), listener.hear(windows[0]))
+
+
 def test_windows_leave_out_scraps_and_are_in_mono_at_the_models_rate(folder):
     listener = Classifier(str(folder / "classifier"), None, CPU)
     lengths = [
