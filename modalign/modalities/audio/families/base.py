@@ -120,12 +120,13 @@ class AudioFamily(DiffusionFamily):
     """
 
     optional_parts: ClassVar[frozenset[str]] = frozenset()
+    always_encodes: ClassVar[bool] = True  # into a spectrogram, where there is nothing else
 
     @classmethod
     def check(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> None:
         """See `DiffusionFamily.check`."""
         for part in (*cls.media_parts, *cls.text_parts):
-            if (index.get(part) or [None])[0] is None and part not in cls.optional_parts:
+            if not has_part(index, part) and part not in cls.optional_parts:
                 raise UserError(
                     f"This {index.get('_class_name')} has no {part}: model_index.json names none.",
                     "Name a complete pipeline.",
@@ -173,6 +174,16 @@ class AudioFamily(DiffusionFamily):
                 f"Sampling: negative_prompt is given, and guidance_scale {guidance_scale} is without guidance.",
                 "Give a guidance_scale above 1, or no negative_prompt.",
             )
+
+
+def has_part(index: Mapping[str, Any], part: str) -> bool:
+    """Whether a pipeline was saved with one of its parts.
+
+    Args:
+        index: The content of model_index.json.
+        part: Its name there.
+    """
+    return (index.get(part) or [None])[0] is not None
 
 
 def check_numbers(taken: int, made: int) -> None:

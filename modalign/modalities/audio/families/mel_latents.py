@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from modalign.core.errors import UserError
-from modalign.modalities.audio.families.base import AudioFamily, AudioGeometry, check_numbers
+from modalign.modalities.audio.families.base import AudioFamily, AudioGeometry, check_numbers, has_part
 from modalign.modalities.audio.pipelines.mel import Mel
 from modalign.modalities.diffusion.loading import PipelineSource
 from modalign.modalities.diffusion.noise_process import NoiseProcess
+from modalign.modalities.diffusion.own_pipelines import class_name
 from modalign.modalities.diffusion.schedulers import scheduler_process
 from modalign.modalities.diffusion.unets import check_unet
 
@@ -45,9 +46,7 @@ class MelFamily(AudioFamily):
     def geometry(cls, source: PipelineSource) -> AudioGeometry:
         """See `AudioFamily.geometry`."""
         index, unet = source.index(), source.config(cls.denoiser_part)
-        vae, vocoder = (
-            source.config(part) if (index.get(part) or [None])[0] is not None else None for part in cls.media_parts
-        )
+        vae, vocoder = (source.config(part) if has_part(index, part) else None for part in cls.media_parts)
         mel, channels = cls.front_end(index, vocoder), int(unet["in_channels"])
         if vocoder is not None:
             _check_vocoder(mel, vocoder)
@@ -85,6 +84,24 @@ class MelFamily(AudioFamily):
         distribution = vae.encode(spectrogram.to(vae.dtype)).latent_dist
         wide, scale = torch.promote_types(vae.dtype, torch.float32), vae.config.scaling_factor
         return distribution.mean.to(wide) * scale, distribution.std.to(wide) * scale
+
+
+def saved_mel(index: Mapping[str, Any]) -> Mel:
+    """The front end that a pipeline of modalign's own was saved with.
+
+    Args:
+        index: The content of model_index.json.
+
+    Raises:
+        UserError: It has other settings.
+    """
+    try:
+        return Mel(**(index.get("mel") or {}))
+    except TypeError as error:
+        raise UserError(
+            f"model_index.json has settings of mel spectrograms that are not known: {error}.",
+            f"Name a {class_name(index)} as it was saved.",
+        ) from error
 
 
 def _check_vocoder(mel: Mel, vocoder: Mapping[str, Any]) -> None:

@@ -5,9 +5,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from modalign.core.errors import UserError
 from modalign.modalities.audio.families.base import SamplingRequest, chosen
-from modalign.modalities.audio.families.mel_latents import MelFamily
+from modalign.modalities.audio.families.mel_latents import MelFamily, saved_mel
 from modalign.modalities.audio.layouts.tango import TangoLayout
 from modalign.modalities.audio.pipelines.mel import Mel
 from modalign.modalities.diffusion.family import Conditioning
@@ -28,14 +27,7 @@ class Tango(MelFamily):
     @classmethod
     def front_end(cls, index: Mapping[str, Any], vocoder: Mapping[str, Any] | None) -> Mel:
         """See `MelFamily.front_end`."""
-        settings = index.get("mel") or {}
-        try:
-            return Mel(**settings)
-        except TypeError as error:
-            raise UserError(
-                f"model_index.json has settings of mel spectrograms that are not known: {error}.",
-                "Name a pipeline that was saved by TangoPipeline.",
-            ) from error
+        return saved_mel(index)
 
     @classmethod
     def encoder_settings(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> Mapping[str, Any]:

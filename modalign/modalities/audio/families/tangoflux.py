@@ -6,7 +6,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from modalign.modalities.audio.families.base import AudioFamily, AudioGeometry, SamplingRequest, check_numbers, chosen
+from modalign.modalities.audio.families.base import (
+    AudioFamily,
+    AudioGeometry,
+    SamplingRequest,
+    check_numbers,
+    chosen,
+    has_part,
+)
+from modalign.modalities.audio.families.mel_latents import saved_mel
 from modalign.modalities.audio.families.oobleck import hop_of
 from modalign.modalities.audio.layouts.tangoflux import TangoFluxLayout
 from modalign.modalities.diffusion.family import Conditioning
@@ -41,10 +49,8 @@ class TangoFlux(AudioFamily):
         """See `AudioFamily.geometry`."""
         index, numbers = source.index(), int(source.config(cls.denoiser_part)["in_channels"])
         frames = int(index.get("latent_frames", 645))
-        if index["vae"][0] is None:
-            from modalign.modalities.audio.pipelines.mel import Mel
-
-            mel = Mel(**(index.get("mel") or {}))
+        if not has_part(index, "vae"):
+            mel = saved_mel(index)
             rate, channels, hop, made = mel.rate, 1, mel.hop, mel.mels
         else:
             vae = source.config("vae")

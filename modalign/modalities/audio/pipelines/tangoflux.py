@@ -67,7 +67,7 @@ class TangoFluxPipeline(DiffusionPipeline):
     @property
     def front_end(self) -> Mel:
         """What makes mel spectrograms, where those are the latents."""
-        return Mel(**self.config.mel)
+        return Mel(**(self.config.mel or {}))
 
     def encode_prompt(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """What the text encoder makes of prompts.

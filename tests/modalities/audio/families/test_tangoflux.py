@@ -30,6 +30,7 @@ from modalign.modalities.diffusion.draws import RowDraws
 from modalign.modalities.diffusion.sampling import pipeline_around
 from modalign.modalities.diffusion.timesteps import Timesteps
 from tests.modalities.audio.families.test_mel_latents import PROMPTS, batch_of
+from tests.modalities.image.families.test_families import changed
 from tests.modalities.image.pictures import disturb
 from tests.tiny_audio.waveform import FRAMES, LATENT, RATE, WIDTH
 from tests.tiny_pipelines import t5_text, t5_tokenizer
@@ -274,3 +275,28 @@ def test_a_parts_own_code_is_not_run(audio: Callable[..., Audio], tmp_path: Path
     (out / "conditioner" / "tangoflux_conditioner.py").write_text("raise RuntimeError('run')\n")
     again = Audio(str(out), cache="off")
     assert type(again.family.pipeline.conditioner).__module__.startswith("modalign.")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mel": {"hops": 3}}, "settings of mel spectrograms that are not known: .*'hops'.*\n.*a TangoFluxPipeline as"),
+        ({"mel": None}, "takes latents of 8 numbers, and this pipeline makes latents of 64"),
+        ({"text_encoder": [None, None]}, "has no text_encoder"),
+    ],
+)
+def test_other_models_are_refused(
+    audio_folder: Callable[[str], Path], tmp_path: Path, values: dict[str, Any], message: str
+) -> None:
+    folder = changed(audio_folder("waveform.tangoflux_mel"), tmp_path / "model", "model_index.json", **values)
+    with pytest.raises(UserError, match=message):
+        Audio(str(folder), cache="off").check_model()
+
+
+def test_a_part_that_is_not_named_is_missing(audio_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    saved = audio_folder("waveform.tangoflux_mel")
+    index = json.loads((saved / "model_index.json").read_text())
+    del index["vae"]
+    folder = changed(saved, tmp_path / "model", "model_index.json")
+    (folder / "model_index.json").write_text(json.dumps(index))
+    assert Audio(str(folder), cache="off").geometry == Audio(str(saved), cache="off").geometry
