@@ -39,6 +39,7 @@ class DiffusionFamily(ABC):
             imports from its package by `from .name import` alone, since exports copy both into a pipeline's folder.
         reads_denoiser: Whether the pipeline's constructor reads the denoiser's configuration.
         published: A layout of files that this family's models are published in, where that is no diffusers pipeline.
+        always_encodes: Whether media are encoded even by a pipeline without any of `media_parts`.
         process: How clean latents are corrupted.
     """
 
@@ -50,6 +51,7 @@ class DiffusionFamily(ABC):
     media_parts: ClassVar[tuple[str, ...]] = ("vae",)
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder",)
     lora_targets: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
+    always_encodes: ClassVar[bool] = False
     process: NoiseProcess
 
     def __init__(self, pipeline: Any, denoiser_config: Mapping[str, Any], guidance: float | None = None) -> None:
@@ -98,7 +100,7 @@ class DiffusionFamily(ABC):
     @property
     def encodes_media(self) -> bool:
         """Whether media are encoded at all, rather than denoised as they are."""
-        return any(getattr(self.pipeline, name, None) is not None for name in self.media_parts)
+        return self.always_encodes or any(getattr(self.pipeline, name, None) is not None for name in self.media_parts)
 
     @classmethod
     def check_guidance(cls, denoiser_config: Mapping[str, Any], guidance: float | None) -> None:

@@ -141,7 +141,8 @@ def open_cache(
         return {**shared, "encoders": identity, "encoder dtype": source.encoder_dtype}
 
     media_parts = [name for name in parts if name in family.media_parts]
-    return FrozenCache(folder, {**about(media_parts), **media} if media_parts else None, about(text_parts), flips)
+    of_media = {**about(media_parts), **media} if media_parts or family.always_encodes else None
+    return FrozenCache(folder, of_media, about(text_parts), flips)
 
 
 def cache_root(chosen: str | None) -> Path:

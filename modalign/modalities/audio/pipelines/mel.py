@@ -12,7 +12,7 @@ from torch import Tensor
 
 FLOOR = 1e-5
 """What magnitudes are clamped to below their logarithm."""
-ITERATIONS = 64
+ITERATIONS = 32
 MOMENTUM = 0.99
 PHASE_SEED = 0
 

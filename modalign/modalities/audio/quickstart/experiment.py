@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
 from modalign.core.callbacks.drift import DriftLog
 from modalign.core.keys import key_seed
 from modalign.modalities.audio.modality import Audio
@@ -57,7 +55,7 @@ def learn(task: Task, seed: int) -> Learned[Sequence[Pair], Measured]:
         write_rows(pairs, folder / "pairs.jsonl")
         write_rows(toss_coins(pairs, seed), folder / "coin_pairs.jsonl")
         write_rows(held_out, folder / "held_out_pairs.jsonl")
-        return Learned(seed, held_out, _examination(task, seed, held_out, module.policy).measure(module.policy))
+        return Learned(seed, held_out, _examination(task, seed, held_out).measure(module.policy))
 
 
 def align(task: Task, learned: Learned[Sequence[Pair], Measured], policy: Policy) -> Aligned[Measured]:
@@ -68,15 +66,15 @@ def align(task: Task, learned: Learned[Sequence[Pair], Measured], policy: Policy
     with log_to(folder / policy.folder / "log.txt"):
         drift = DriftLog()
         module = fit(config, [drift])
-        examination = _examination(task, seed, learned.preferences, module.modality.load())
-        measured = examination.measure(module.policy, learned.measured.reward, drift.warnings)
+        examination = _examination(task, seed, learned.preferences)
+        measured = examination.measure(module.policy, learned.measured, drift.warnings)
         if not policy.coin:
             title = f"A small model that makes sounds in the right order: {policy.title}"
             export(module, config, measured.means(), title, task.aligned(seed, policy))
     return Aligned(seed, policy.title, measured)
 
 
-def _examination(task: Task, seed: int, held_out: Sequence[Pair], start: nn.Module) -> Examination:
+def _examination(task: Task, seed: int, held_out: Sequence[Pair]) -> Examination:
     plan = task.plan
     return Examination(
         modality=Audio(str(task.start(seed)), timesteps=Timesteps(), draws=plan.error_draws, cache="off"),
@@ -85,6 +83,5 @@ def _examination(task: Task, seed: int, held_out: Sequence[Pair], start: nn.Modu
         seed=EXAMINATION_SEED,
         sampling=plan.sampling,
         pairs=as_comparisons(held_out, task.seed_folder(seed)),
-        start=start,
         judge=OrderJudge(),
     )

@@ -1,7 +1,7 @@
 """A judge that hears which event a half of a sound is, and says how far sounds are from generated ones."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -60,33 +60,36 @@ class OrderJudge(Reward):
         from torchaudio.functional import frechet_distance
 
         features = _features(spectrograms(sounds))
-        (mean, spread), (real_mean, real_spread) = _moments(features), self._real
+        (mean, spread), (real_mean, real_spread) = _moments(features), _real_moments()
         return float(frechet_distance(mean, spread, real_mean, real_spread))
 
     def heard(self, sounds: Sequence[Any]) -> Tensor:
         """`(N, 2)`: the number of the event that the mean spectrum of each half is nearest to, by cosine."""
         levels = _levels(spectrograms(sounds))
         halves = torch.stack([levels[:, part].mean(1) for part in (_FIRST, _SECOND)], 1)
-        return (normalize(halves, dim=-1) @ self._centroids.T).argmax(-1)
+        return (normalize(halves, dim=-1) @ _centroids().T).argmax(-1)
 
     def _share(self, prompts: Sequence[str], candidates: Sequence[Any], turned: bool) -> Tensor:
         orders = [ORDERS[CAPTIONS.index(prompt)] for prompt in prompts]
         asked = torch.tensor([reverse(order) if turned else order for order in orders])
         return (self.heard(candidates) == asked).all(1).float()
 
-    @cached_property
-    def _centroids(self) -> Tensor:
-        """`(events, bands)`: the mean spectrum of each event, of length 1."""
-        draw = generator("examples of events")
-        examples = [[make_event(number, SAMPLES, draw) for _ in range(EXAMPLES)] for number in range(len(EVENTS))]
-        spectra = torch.stack([_levels(MEL.spectrogram(torch.stack(each))).mean(1) for each in examples])
-        return normalize(normalize(spectra, dim=-1).mean(1), dim=-1)
 
-    @cached_property
-    def _real(self) -> tuple[Tensor, Tensor]:
-        draw = generator("real sounds")
-        sounds = [make_sound(ORDERS[number % len(ORDERS)], draw) for number in range(REAL)]
-        return _moments(_features(MEL.spectrogram(MEL.waveforms(spectrograms(sounds)))))
+@cache
+def _centroids() -> Tensor:
+    """`(events, bands)`: the mean spectrum of each event, of length 1."""
+    draw = generator("examples of events")
+    examples = [[make_event(number, SAMPLES, draw) for _ in range(EXAMPLES)] for number in range(len(EVENTS))]
+    spectra = torch.stack([_levels(MEL.spectrogram(torch.stack(each))).mean(1) for each in examples])
+    return normalize(normalize(spectra, dim=-1).mean(1), dim=-1)
+
+
+@cache
+def _real_moments() -> tuple[Tensor, Tensor]:
+    """Mean and covariance of the features of generated sounds."""
+    draw = generator("real sounds")
+    sounds = [make_sound(ORDERS[number % len(ORDERS)], draw) for number in range(REAL)]
+    return _moments(_features(MEL.spectrogram(MEL.waveforms(spectrograms(sounds)))))
 
 
 def spectrograms(sounds: Sequence[Any]) -> Tensor:

@@ -23,6 +23,7 @@ class Measured:
         wins: `(P,)`, 1 where the reward is above that of the start's sound of the same noise, 0.5 for a tie.
         accuracy: `(H,)`, 1 where the chosen sound gained more log-likelihood than the rejected one, 0.5 for a tie.
         drift: `(H,)`, by how much the chosen sound's denoising error rose, as a share of the start's mean error.
+        logps: `(H, 2)`, log-likelihoods of the chosen and the rejected sounds.
         distance: The Frechet distance of all sounds to generated ones.
         shown: The first sound of every caption.
         warnings: What the run warned of.
@@ -33,6 +34,7 @@ class Measured:
     wins: Tensor
     accuracy: Tensor
     drift: Tensor
+    logps: Tensor
     distance: float
     shown: list[Any] = field(repr=False)
     warnings: Sequence[str] = ()
@@ -44,7 +46,11 @@ class Measured:
 
     def means(self) -> dict[str, float]:
         """The mean of everything measured, by name."""
-        found = {name: values.mean().item() for name, values in vars(self).items() if isinstance(values, Tensor)}
+        found = {
+            name: values.mean().item()
+            for name, values in vars(self).items()
+            if isinstance(values, Tensor) and values.dim() == 1
+        }
         return found | {"distance": self.distance}
 
 
@@ -59,7 +65,6 @@ class Examination:
         seed: Of the noise that sounds start from.
         sampling: Options of the modality's `sample`.
         pairs: Held out.
-        start: The model before alignment.
         judge: Of order and likeness.
     """
 
@@ -69,29 +74,30 @@ class Examination:
     seed: int
     sampling: Mapping[str, Any]
     pairs: Sequence[Comparison]
-    start: nn.Module
     judge: OrderJudge
 
-    def measure(self, policy: nn.Module, start_rewards: Tensor | None = None, warnings: Sequence[str] = ()) -> Measured:
+    def measure(self, policy: nn.Module, start: Measured | None = None, warnings: Sequence[str] = ()) -> Measured:
         """Sample from a policy and measure it.
 
         Args:
             policy: The model.
-            start_rewards: `(P,)`, the rewards of the start's own sounds; None where the policy is the start.
+            start: What was measured of the model before alignment; None where the policy is that model.
             warnings: What its run warned of.
         """
         made = self.modality.sample(policy, self.captions, n=self.sounds, seed=self.seed, **self.sampling)
         asked = [caption for caption in self.captions for _ in range(self.sounds)]
         sounds = [sound for each in made for sound in each]
         rewards = self.judge.score(asked, sounds)
-        before, after = (logps(self.modality, model, self.pairs) for model in (self.start, policy))
-        gains = after - before
+        found = logps(self.modality, policy, self.pairs)
+        before = found if start is None else start.logps
+        gains = found - before
         return Measured(
             reward=rewards,
             swapped=self.judge.swapped(asked, sounds),
-            wins=win_shares(rewards, rewards if start_rewards is None else start_rewards),
+            wins=win_shares(rewards, rewards if start is None else start.reward),
             accuracy=win_shares(gains[:, 0], gains[:, 1]),
             drift=gains[:, 0] / before[:, 0].mean(),
+            logps=found,
             distance=self.judge.distance(sounds),
             shown=[each[0] for each in made],
             warnings=list(warnings),

@@ -35,7 +35,7 @@ def _alignments() -> dict[str, Stage]:
     # less. Without the chosen's own loss beside it, DPO at CRPO's beta leaves nothing that could be heard.
     return {
         "crpo": replace(PREFER, objective="sum", options=CRPO),
-        "dpo": replace(PREFER, objective="dpo", options={"beta": 50.0}),
+        "dpo": replace(PREFER, objective="dpo", learning_rate=1e-3, length={"max_steps": 120}, options={"beta": 50.0}),
         "mapo": replace(PREFER, objective="mapo"),
         "kto": replace(PREFER, objective="kto", options={"beta": 50.0, "reference_point": "batch"}),
     }
@@ -63,13 +63,13 @@ class Plan:
     learn: Stage = LEARN
     imitate: Stage = IMITATE
     align: Mapping[str, Stage] = field(default_factory=_alignments)
-    captioned: int = 1200
+    captioned: int = 960
     right: float = 0.6
     pairs: int = 384
     held_out: int = 96
-    sounds: int = 16
+    sounds: int = 12
     steps: int = 12
-    error_draws: int = 4
+    error_draws: int = 3
 
     @property
     def sampling(self) -> dict[str, Any]:

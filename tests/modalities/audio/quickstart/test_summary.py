@@ -29,7 +29,9 @@ def results(rewards: dict[str, float], swapped: float = 0.2, warned: int = 0) ->
             warnings = ["warning: the run is ruining the policy"] if title == CRPO and seed < warned else []
             pairs = torch.full((seed + 2,), 0.25)
             zero = torch.zeros(SOUNDS)
-            measured[title] = Measured(reward + wobble, turned, zero, pairs, pairs, float(seed), [], warnings)
+            measured[title] = Measured(
+                reward + wobble, turned, zero, pairs, pairs, pairs[:, None], float(seed), [], warnings
+            )
         seeds.append(SeedResult(Learned(seed, [], measured[START]), measured))
     trained = policies(plan.imitate, plan.align, TITLES, ["crpo"])
     return Results(Task(Path(), plan, Path()), ["crpo"], trained, seeds)
