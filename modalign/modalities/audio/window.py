@@ -7,6 +7,7 @@ from torch import Tensor
 
 from modalign.core.errors import RowError
 from modalign.modalities.audio.clip import Clip
+from modalign.modalities.audio.reading.decoders import naming
 from modalign.modalities.audio.reading.length import Crop, Short, fitted
 from modalign.modalities.audio.reading.loudness import normalised
 from modalign.modalities.audio.reading.reader import read_clip, sound_info
@@ -58,14 +59,20 @@ class Window:
             As `cut` does; for a crop at random the whole sound, `(channels, frames)`, of which nothing is known yet.
 
         Raises:
-            RowError: It cannot be read, or is too short or too long for the options.
+            RowError: It cannot be read, or is too short or too long for the options; the message names the file.
         """
-        if self.crop == "random":
-            self._check_length(response)
-            return self._converted(read_clip(response)).samples, ()
-        start = 0.0
-        if self.crop == "center":
-            start = max(sound_info(response).seconds - self.seconds, 0.0) / 2
+        with naming(response):
+            return self._whole(response) if self.crop == "random" else self._part(response)
+
+    def _whole(self, response: Any) -> tuple[Tensor, tuple[float, ...]]:
+        self._check_length(response)
+        samples = self._converted(read_clip(response)).samples
+        if self.short == "error":
+            self.cut(samples, 0.0)  # refused here, where rows can be left out, rather than as a batch is made
+        return samples, ()
+
+    def _part(self, response: Any) -> tuple[Tensor, tuple[float, ...]]:
+        start = max(sound_info(response).seconds - self.seconds, 0.0) / 2 if self.crop == "center" else 0.0
         before = min(start, MARGIN)
         clip = self._converted(read_clip(response, start - before, before + self.seconds + MARGIN))
         return self._shaped(Clip(clip.samples[:, round(before * self.rate) :], self.rate))

@@ -1,6 +1,7 @@
 """What of a sound is trained on: which part, in which form, and what is said of it."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from modalign.modalities.audio import window as windows
 from modalign.modalities.audio.clip import Clip
 from modalign.modalities.audio.reading.loudness import loudness_of
 from modalign.modalities.audio.window import Window
-from tests.sounds import chirp, media, noise, stereo, tone
+from tests.sounds import chirp, media, noise, save, stereo, tone
 
 RATE = 8000
 WINDOW = Window(RATE, 1, 1024, 64)
@@ -118,7 +119,19 @@ def test_a_long_file_is_not_decoded_whole(monkeypatch: pytest.MonkeyPatch) -> No
         replace(WINDOW, crop="random").read(media(ramp(2000)))
 
 
-def test_a_missing_file_is_named() -> None:
-    for crop in ("start", "center", "random"):
-        with pytest.raises(RowError, match=r"gone\.wav"):
-            replace(WINDOW, crop=crop).read(Media("gone.wav"))  # type: ignore[arg-type]
+@pytest.mark.parametrize("crop", ["start", "center", "random"])
+def test_what_is_refused_is_named(tmp_path: Path, crop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    window = replace(WINDOW, crop=crop)
+    with pytest.raises(RowError, match=r"gone\.wav"):
+        window.read(Media("gone.wav"))
+    short = Media(str(save(tone(300, 0.05, RATE), tmp_path / "short.wav")))
+    with pytest.raises(RowError, match=r"too short: 0.050 seconds.*short\.wav") as refusal:
+        replace(window, short="error").read(short)
+    assert refusal.value.reason == "the sound is too short"
+    six = Media(str(save(Clip(torch.zeros(6, 4000), RATE), tmp_path / "six.wav")))
+    with pytest.raises(RowError, match=r"6 channels: 2 are wanted.*six\.wav"):
+        replace(window, channels=2).read(six)
+    if crop == "random":
+        monkeypatch.setattr(windows, "LONGEST_WHOLE", 0.01)
+        with pytest.raises(RowError, match=r"too long for a crop at random.*short\.wav"):
+            window.read(short)

@@ -85,6 +85,18 @@ def sound_name(response: Any) -> str:
 
 
 @contextmanager
+def naming(response: Any) -> Iterator[None]:
+    """A context in which every refusal of a sound says which it is: what looks at samples alone does not know."""
+    try:
+        yield
+    except RowError as error:
+        name = sound_name(response)
+        if name in error.message:
+            raise
+        raise RowError(f"{error.message} ({name})", error.cure, error.column) from None
+
+
+@contextmanager
 def opened(response: Media) -> Iterator[Decoder]:
     """A sound of which nothing but the header is read yet.
 
