@@ -1,51 +1,40 @@
 """The modality of language models that make sound of text, one codec token after another."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
-from modalign.core.batch import Candidate, Comparison, Example, Likelihood, PreferenceBatch
+from modalign.core.batch import Comparison, Example, Likelihood, PreferenceBatch
 from modalign.core.errors import ConfigError, UserError, did_you_mean
 from modalign.core.objectives.base import Needs
 from modalign.modalities.audio.clip import Clip
-from modalign.modalities.audio.reading.reader import READING_VERSION, sound_key
+from modalign.modalities.audio.reading.reader import READING_VERSION
 from modalign.modalities.audio.responses import SoundResponses
 from modalign.modalities.audio.sampling import finite_clip
 from modalign.modalities.audio.tokens.cell import TokenCell, cell_inputs
 from modalign.modalities.audio.tokens.codecs import frozen
-from modalign.modalities.audio.tokens.codes import CODES_VERSION, CodeCache, CodePreparation, codec_identity
-from modalign.modalities.audio.tokens.family import TokenFamily
+from modalign.modalities.audio.tokens.coded_sounds import CodedSounds
+from modalign.modalities.audio.tokens.codes import CODES_VERSION, codec_identity
 from modalign.modalities.audio.tokens.generation import Job, TokenSamplingOptions, drawn_codes
 from modalign.modalities.audio.tokens.likelihood import token_grid, token_logps, token_logps_partly_free
-from modalign.modalities.audio.tokens.loading import (
-    load_family,
-    load_policy,
-    load_processor,
-    load_tokenizer,
-    token_source,
-    trainable,
-)
-from modalign.modalities.audio.tokens.sounds import Long, SoundReader
+from modalign.modalities.audio.tokens.loading import load_policy, load_processor, trainable
+from modalign.modalities.audio.tokens.sounds import Long
 from modalign.modalities.diffusion.frozen_cache import cache_root
 from modalign.modalities.diffusion.frozen_outputs import CacheOptions
-from modalign.modalities.diffusion.preparation import wait_for_ranks
 from modalign.modalities.lora import Lora
 from modalign.modalities.lora_modality import LoraModality
 from modalign.modalities.modes import unwrapped
-from modalign.modalities.prompts import text_prompt
 from modalign.modalities.text.export import check_export, export_policy
 from modalign.modalities.text.fingerprint import text_fingerprint
 from modalign.modalities.text.loading import Dtype, LoadOptions
 
 
-class AudioTokens(SoundResponses, LoraModality):
+class AudioTokens(CodedSounds, SoundResponses, LoraModality):
     """Language models of codec tokens, such as MusicGen and Dia; prompts are strings, responses sounds.
 
     A sound's log-probability is the sum over its frames and codebooks. Text encoder and codec stay as they are.
@@ -101,7 +90,6 @@ class AudioTokens(SoundResponses, LoraModality):
         self.long = long
         self.chunk_size = chunk_size
         self.caching = CacheOptions(cache, cache_folder)
-        self._codec: Any = None
         self._check_options()
 
     def _check_options(self) -> None:
@@ -117,67 +105,6 @@ class AudioTokens(SoundResponses, LoraModality):
         if self.chunk_size < 1:
             raise ConfigError(f"modality.chunk_size is {self.chunk_size}; it counts steps.", "256 is a good value.")
 
-    def __getstate__(self) -> dict[str, Any]:
-        """The codec does not travel to data workers, which have no use for it."""
-        return {**vars(self), "_codec": None}
-
-    @cached_property
-    def family(self) -> TokenFamily:
-        """How this kind of model is used, known from configuration files alone.
-
-        Raises:
-            UserError: The model cannot be found, or is of no known kind.
-        """
-        return load_family(token_source(self.model, self.processor_name, self.loading.revision))
-
-    @cached_property
-    def tokenizer(self) -> Any:
-        """Of prompts."""
-        return load_tokenizer(self.family.source)
-
-    @property
-    def codec(self) -> Any:
-        """The frozen codec, loaded when it is first used."""
-        if self._codec is None:
-            self._codec = self.family.load_codec()
-        return self._codec
-
-    @cached_property
-    def frames(self) -> int:
-        """The most frames of a sound that are trained on.
-
-        Raises:
-            ConfigError: `seconds` is shorter than a frame, or longer than the model takes.
-        """
-        if self.seconds is None:
-            return self.family.longest
-        return self.family.frames_in(self.seconds, "modality.seconds")
-
-    @cached_property
-    def reader(self) -> SoundReader:
-        """How sounds become what the codec takes."""
-        return SoundReader(self.family.rate, self.family.channels, self.family.hop, self.frames, self.long)
-
-    @cached_property
-    def cache(self) -> CodeCache | None:
-        """The codes on disk; None where nothing is kept.
-
-        Raises:
-            UserError: The codec cannot be found.
-        """
-        if self.caching.cache == "off":
-            return None
-        import transformers
-
-        folder = cache_root(self.caching.folder)
-        about = {
-            "codec": codec_identity(self.family, lambda: self.codec, folder),
-            "family": type(self.family).__qualname__,
-            "sounds": [self.family.rate, self.family.channels, self.frames],
-            "versions": [CODES_VERSION, READING_VERSION, ".".join(transformers.__version__.split(".")[:2])],
-        }
-        return CodeCache(folder, about, self.frames)
-
     def load(self, model: str | None = None) -> nn.Module:
         """See `Modality.load`: the whole model, its decoder or an adapter on that trainable.
 
@@ -191,49 +118,13 @@ class AudioTokens(SoundResponses, LoraModality):
 
     def encode(self, comparison: Comparison) -> Example:
         """See `Modality.encode`; sizes are the scored tokens. A sound whose codes are in the cache is not decoded."""
-        cells = tuple(self._cell(comparison, candidate) for candidate in comparison.candidates)
+        cells = tuple(self.cell(comparison, candidate) for candidate in comparison.candidates)
         sizes = tuple(self.family.pattern.size(cell.frames, cell.whole) for cell in cells)
         return Example(comparison, cells, sizes, truncated=not all(cell.whole for cell in cells))
-
-    def _cell(self, comparison: Comparison, candidate: Candidate) -> TokenCell:
-        prompt, key = text_prompt(comparison, candidate), sound_key(candidate.response)
-        ids = self.family.prompt_ids(self.tokenizer, prompt)
-        whole = self.reader.is_whole(candidate.response)
-        if self.cache is not None and key in self.cache:
-            codes = self.cache.read(key)
-            return TokenCell(key, prompt, ids, len(codes), whole, codes)
-        samples = self.reader.read(candidate.response)
-        return TokenCell(key, prompt, ids, self.family.frames(samples.shape[1]), whole, samples=samples)
-
-    def encode_sound(self, samples: Tensor) -> Tensor:
-        """`(T, K)` codes of `(channels, samples)`, computed in float32 on their device."""
-        with frozen(self.codec, samples.device):
-            return self.family.codes(self.codec, samples.float())
 
     def collate_cells(self, cells: Sequence[TokenCell]) -> dict[str, Any]:
         """See `cell_inputs`."""
         return cell_inputs(cells, self.family.pattern.codebooks)
-
-    def prepare(self, comparisons: Iterable[Comparison], device: torch.device, only_tell: bool = False) -> bool:
-        """Fill the cache of codes; see `Modality.prepare`.
-
-        Every process of a distributed run has to call it: they share the work, and wait for each other.
-
-        Raises:
-            UserError: The disk cannot be written.
-            RowError: A sound cannot be decoded.
-        """
-        if self.cache is None:
-            return False
-        preparation = CodePreparation(
-            self.cache, comparisons, self.reader.read, lambda samples: self.encode_sound(samples.to(device))
-        )
-        for line in preparation.cost(self.family.pattern.codebooks):
-            rank_zero_only(print)(line)
-        if not only_tell:
-            preparation.run()
-            wait_for_ranks(device)
-        return True
 
     def likelihood(self, model: nn.Module, batch: PreferenceBatch, needs: Needs) -> Likelihood:
         """The summed log-probabilities of each sound's tokens, all cells in one forward.
@@ -243,7 +134,7 @@ class AudioTokens(SoundResponses, LoraModality):
         """
         for name in sorted(needs.extra - self.provides):
             raise ConfigError(f"The {self.name} modality cannot compute {name!r}.", did_you_mean(name, self.provides))
-        inputs = {**batch.inputs, "codes": self._codes(batch.inputs)}
+        inputs = {**batch.inputs, "codes": self.codes_of(batch.inputs)}
         if needs.no_grad_roles and torch.is_grad_enabled():
             free = batch.cells_of(needs.no_grad_roles)
             logps, scored = token_logps_partly_free(self.family, model, inputs, self.chunk_size, free)
@@ -253,17 +144,6 @@ class AudioTokens(SoundResponses, LoraModality):
         if needs.token_logps:
             likelihood.token_logps, likelihood.token_mask = token_grid(logps, scored, batch)
         return likelihood
-
-    def _codes(self, inputs: Mapping[str, Any]) -> Tensor:
-        """`(N, T, K)` codes of all cells, those that are not in the cache computed now."""
-        codes: Tensor = inputs["codes"]
-        if "samples" not in inputs:
-            return codes
-        codes = codes.clone()
-        for place, samples in zip(inputs["live"].tolist(), inputs["samples"], strict=True):
-            found = self.encode_sound(samples)
-            codes[place, : len(found)] = found
-        return codes
 
     def fingerprint(self) -> str:
         """See `Modality.fingerprint`: everything that decides which tokens are scored and how they are computed."""

@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 def codes_of(modality: AudioTokens, sound: Any) -> torch.Tensor:
     batch = batch_of(modality, [pair("a dog", sound, sound)])
-    return modality._codes(batch.inputs)[0]
+    return modality.codes_of(batch.inputs)[0]
 
 
 def test_musicgens_codes_are_those_of_its_own_front_end(policies: dict[str, Any]) -> None:
@@ -170,7 +170,7 @@ def test_some_codes_are_there_and_some_are_not(tokens: MakeTokens, tmp_path: Pat
     half.prepare(rows()[:2], CPU)
     batch = batch_of(half, rows())
     assert batch.inputs["live"].tolist() == [4]
-    assert torch.equal(half._codes(batch.inputs), live._codes(batch_of(live, rows()).inputs))
+    assert torch.equal(half.codes_of(batch.inputs), live.codes_of(batch_of(live, rows()).inputs))
 
 
 def test_another_codec_or_length_has_another_cache(tokens: MakeTokens, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_dias_own_loss_on_what_its_processor_makes_of_sounds(policies: Policies)
     modality, policy = policies["dia"]
     sounds = [noise(0.3, RATE, level=0.5), tone(300, 0.11, RATE)]
     batch = batch_of(modality, [pair(PROMPTS[1], *sounds)])
-    inputs = {**batch.inputs, "codes": modality._codes(batch.inputs)}
+    inputs = {**batch.inputs, "codes": modality.codes_of(batch.inputs)}
     logps, scored = token_logps(modality.family, policy, inputs, 4)
     own = -logps.sum() / scored.sum()
     theirs = policy(**dia_labels(modality, [PROMPTS[1]] * 2, sounds)).loss
@@ -174,7 +174,7 @@ def test_cells_without_gradient(policies: Policies, name: str) -> None:
 def test_tokens_step_by_step(policies: Policies) -> None:
     modality, policy = policies["musicgen"]
     batch = batch_of(modality, [pair("a dog", noise(0.2, RATE), tone(200, 0.1, RATE))])
-    inputs = {**batch.inputs, "codes": modality._codes(batch.inputs)}
+    inputs = {**batch.inputs, "codes": modality.codes_of(batch.inputs)}
     logps, scored = token_logps(modality.family, policy, inputs, 5)
     grid, mask = token_grid(logps, scored, batch)
     assert mask.sum(-1).tolist() == batch.sizes.tolist() == [[30, 15]]
