@@ -51,8 +51,8 @@ def test_a_folder_of_transformers(tokens: MakeTokens, tmp_path: Path, name: str,
     assert loaded.generation_config.to_diff_dict() == modality.load().generation_config.to_diff_dict()
     assert list(processor.tokenizer("a dog")["input_ids"]) == list(modality.tokenizer("a dog")["input_ids"])
     again = AudioTokens(str(tmp_path / "out"), cache="off")
-    torch.testing.assert_close(logps(again, again.load()), expected, rtol=0, atol=1e-5)
-    torch.testing.assert_close(logps(again, loaded.eval()), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(logps(again, again.load()), expected, rtol=2e-5, atol=1e-5)
+    torch.testing.assert_close(logps(again, loaded.eval()), expected, rtol=2e-5, atol=1e-5)
     if name == "musicgen":  # its dropout was off while it trained
         assert loaded.config.decoder.dropout == 0.1
     with pytest.raises(UserError, match="exists already"):
