@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from modalign.cli import main
+from modalign.commands.build_tango2 import check_options
+from modalign.commands.build_tango2_parser import tango2_parser
 from modalign.plugins.hookspecs import modalign_register_objectives
 from modalign.plugins.manager import registry
 from tests.modalities.image.tiny import write_pairs
 from tests.modalities.vision_language.scenes import written
 from tests.recipes import SIDE, stand_ins
+from tests.sounds import pairs_file
+from tests.tiny_audio.mel import tango
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -99,3 +104,28 @@ def test_the_image_example_checks(
         str(SIDE),
     ]
     assert main(["check", "--config", str(tmp_path / "run.yaml"), *here, *tiny]) == 0, capsys.readouterr()
+
+
+def test_the_example_of_sounds_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.yaml").write_text(example_of("audio"))
+    here = ["--data.train", str(pairs_file(tmp_path)), "--trainer.default_root_dir", str(tmp_path / "run")]
+    tango(tmp_path / "tango")
+    tiny = ["--model.modality.model", str(tmp_path / "tango"), "--model.modality.seconds", "0.256"]
+    assert main(["check", "--config", str(tmp_path / "run.yaml"), *here, *tiny]) == 0, capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("shown", "count"),
+    [
+        ("docs/tango2.md", 2),
+        ("configs/audio/tangoflux-crpo.yaml", 1),
+        ("configs/audio/musicgen-dpo.yaml", 1),
+        ("configs/audio/audioldm2-dpo.yaml", 1),
+    ],
+)
+def test_commands_that_build_pairs_of_sounds_are_understood(shown: str, count: int) -> None:
+    text = "\n".join(line.removeprefix("#") for line in (ROOT / shown).read_text().splitlines())
+    commands = re.findall(r"modalign build tango2 (--.*)", text.replace("\\\n", " "))
+    assert len(commands) == count
+    for command in commands:
+        check_options(tango2_parser().parse_args(shlex.split(command, comments=True)))
