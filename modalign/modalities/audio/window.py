@@ -101,7 +101,7 @@ class Window:
         part = normalised(Clip(clip.samples[:, : self.samples], clip.rate), loudness=self.loudness, peak=self.peak)
         nearly = self.samples - part.samples.shape[1] < self.step
         short: Short = "pad" if nearly and self.short == "error" else self.short
-        found = fitted(part, self.samples, "start", short)
+        found = fitted(part, self.samples, short)
         return found.clip.samples.contiguous(), (0.0, found.sounding / self.rate)
 
     def _check_length(self, response: Any) -> None:

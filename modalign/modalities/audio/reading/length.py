@@ -1,10 +1,8 @@
-"""A clip of a wanted length: cropped, padded or repeated."""
+"""A clip of a wanted length: cut, padded or repeated."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Generator
 from torch.nn.functional import pad
 
 from modalign.core.errors import RowError
@@ -27,41 +25,21 @@ class Fitted:
     sounding: int
 
 
-def first_frame(frames: int, wanted: int, crop: Crop, generator: Generator | None = None) -> int:
-    """Where in a sound of `frames` a part of `wanted` begins; 0 where the sound is no longer than that.
-
-    Args:
-        frames: Of the sound.
-        wanted: Of the part.
-        crop: Where the part is taken from.
-        generator: Where `random` draws from: every place is as likely. The others need none.
-    """
-    spare = max(frames - wanted, 0)
-    if crop == "start" or not spare:
-        return 0
-    if crop == "center":
-        return spare // 2
-    return int(torch.randint(spare + 1, (), generator=generator))
-
-
-def fitted(clip: Clip, frames: int, crop: Crop, short: Short, generator: Generator | None = None) -> Fitted:
+def fitted(clip: Clip, frames: int, short: Short) -> Fitted:
     """A clip of exactly so many frames.
 
     Args:
         clip: At its final rate.
-        frames: How many are wanted.
-        crop: Which part of a longer clip is taken; see `first_frame`.
+        frames: How many are wanted; the first ones of a longer clip.
         short: What becomes of a shorter one: `pad` puts silence after it, `loop` repeats it from its beginning, and
             `error` refuses it.
-        generator: Where `crop: random` draws from.
 
     Raises:
         RowError: It is too short, and `short` is `error`.
     """
     found = clip.samples.shape[1]
     if found >= frames:
-        first = first_frame(found, frames, crop, generator)
-        return Fitted(Clip(clip.samples[:, first : first + frames], clip.rate), frames)
+        return Fitted(Clip(clip.samples[:, :frames], clip.rate), frames)
     if short == "error":
         raise RowError(
             f"the sound is too short: {found / clip.rate:.3f} seconds, and {frames / clip.rate:.3f} are wanted",

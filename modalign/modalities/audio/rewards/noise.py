@@ -74,7 +74,7 @@ class Snr(SoundReward):
         if prompt not in self._sounds:
             raise RowError(f"no reference for a prompt: {prompt!r} is not in {self.references}", "Add it.", "prompt")
         wanted = with_channels(read_clip(self._sounds[prompt]), 1)
-        found = fitted(resampled(with_channels(clip, 1), wanted.rate), wanted.samples.shape[1], "start", "pad").clip
+        found = fitted(resampled(with_channels(clip, 1), wanted.rate), wanted.samples.shape[1], "pad").clip
         ratio = signal_noise_ratio if self.measure == "snr" else scale_invariant_signal_distortion_ratio
         decibels = float(ratio(found.samples.double(), wanted.samples.double())[0])
         return decibels if np.isfinite(decibels) else -MOST
