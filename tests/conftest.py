@@ -7,8 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.recipes import rows_for
+
+# How fast a shared machine is says nothing of the code.
+settings.register_profile("modalign", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("modalign")
 
 _caches = tempfile.TemporaryDirectory(prefix="modalign-tests-")
 os.environ["HF_HUB_OFFLINE"] = "1"

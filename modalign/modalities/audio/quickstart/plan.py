@@ -35,7 +35,9 @@ def _alignments() -> dict[str, Stage]:
     # less. Without the chosen's own loss beside it, DPO at CRPO's beta leaves nothing that could be heard.
     return {
         "crpo": replace(PREFER, objective="sum", options=CRPO),
-        "dpo": replace(PREFER, objective="dpo", learning_rate=1e-3, length={"max_steps": 120}, options={"beta": 50.0}),
+        "dpo": replace(
+            PREFER, objective="dpo", learning_rate=1.25e-3, length={"max_steps": 120}, options={"beta": 50.0}
+        ),
         "mapo": replace(PREFER, objective="mapo"),
         "kto": replace(PREFER, objective="kto", options={"beta": 50.0, "reference_point": "batch"}),
     }

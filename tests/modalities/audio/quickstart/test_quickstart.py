@@ -137,7 +137,7 @@ def test_order_is_learned_and_plain_dpo_ruins_the_sound(tmp_path: Path) -> None:
     assert 0.3 < reward["start"] < 0.7
     assert reward["CRPO"] > max(reward["start"], reward["CRPO, coin"]) + 0.2
     assert distance["CRPO"] < 2 * distance["start"] < distance["Diffusion-DPO"]
-    assert policies["Diffusion-DPO"]["accuracy"] > 0.95
+    assert policies["Diffusion-DPO"]["accuracy"] > 0.9
     (warning,) = policies["Diffusion-DPO"]["warnings"]
     assert "the run is ruining the policy" in warning
     assert warning in " ".join(running.printed(run).split())

@@ -20,7 +20,7 @@ from modalign.modalities.audio.quickstart.sounds import (
     write_captioned,
 )
 
-COUNT = 240
+COUNT = 120
 ASKED = [CAPTIONS[number % 12] for number in range(COUNT)]
 
 
