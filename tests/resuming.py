@@ -75,7 +75,6 @@ def assert_resumes(folder: Path, data: Path, options: Sequence[str], seed: int) 
 
 
 def _fit(data: Path, root: Path, workers: int, *options: str) -> int | None:
-    """The exit code of a run in a process of its own, forked, which spares it the imports; it writes `root`.log."""
     command = [
         *["fit", "--data.train", str(data), "--data.batch_size", str(BATCH), "--data.workers", str(workers)],
         *["--export.enabled", "false", "--trainer.accelerator", "cpu"],
@@ -83,10 +82,20 @@ def _fit(data: Path, root: Path, workers: int, *options: str) -> int | None:
         *["--trainer.log_every_n_steps", "2", "--checkpoint.every_n_steps", "2"],
         *["--trainer.default_root_dir", str(root), *options],
     ]
-    run = get_context("fork").Process(target=_run, args=(command, root), daemon=False)
-    run.start()
-    run.join()
-    return run.exitcode
+    return forked(command, root)
+
+
+def forked(command: Sequence[str], root: Path) -> int | None:
+    """The exit code of `modalign` in a process of its own, forked, which spares it the imports.
+
+    Args:
+        command: What follows `modalign`.
+        root: The run's folder; what is printed goes to `root`.log, caches to `root`-cache.
+    """
+    process = get_context("fork").Process(target=_run, args=(command, root))
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 def _run(command: Sequence[str], root: Path) -> None:

@@ -1,26 +1,22 @@
 """A run killed at any moment and resumed ends in the very weights, optimiser state and losses of one never killed."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.resuming import ROOT, assert_identical, outcome
+from tests.resuming import assert_identical, forked, outcome
 from tests.toy import write_pairs
 
 ROWS, BATCH, ACCUMULATE, EPOCHS = 45, 3, 2, 3  # 15 batches an epoch, an odd number: the last window is one batch
 BATCHES = EPOCHS * ROWS // BATCH
 
 
-def fit(data: Path, root: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def fit(data: Path, root: Path, *options: str) -> int | None:
     command = [
-        *[sys.executable, "-m", "modalign", "fit"],
-        *["--model.modality", "tests.toy.Letters", "--model.modality.dropout", "0.3"],
+        *["fit", "--model.modality", "tests.toy.Letters", "--model.modality.dropout", "0.3"],
         *["--model.objective", "dpo", "--model.optimizer", "torch.optim.AdamW", "--model.optimizer.lr", "0.02"],
         *["--data.format", "tests.toy.Pairs", "--data.train", str(data), "--data.batch_size", str(BATCH)],
         *["--data.workers", "2", "--export.enabled", "false", "--trainer.accelerator", "cpu"],
@@ -28,26 +24,23 @@ def fit(data: Path, root: Path, *options: str) -> subprocess.CompletedProcess[st
         *["--trainer.log_every_n_steps", "3", "--checkpoint.every_n_steps", "4"],
         *["--trainer.default_root_dir", str(root), *options],
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=root.parent, check=False)
+    return forked(command, root)
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("straight")
     data = write_pairs(folder / "pairs.jsonl", ROWS)
-    ran = fit(data, folder / "run")
-    assert ran.returncode == 0, ran.stderr
+    assert fit(data, folder / "run") == 0, (folder / "run.log").read_text()
     end = outcome(folder / "run")
     assert len(end["logged"]) >= EPOCHS * 8 // 3
     return data, end
 
 
 def kill_and_resume(data: Path, root: Path, *kill: str) -> dict[str, Any]:
-    killed = fit(data, root, "--trainer.callbacks+=tests.killer.Kill", *kill)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = fit(data, root, "--ckpt_path", "last")
-    assert resumed.returncode == 0, resumed.stderr
+    log = root.with_suffix(".log")
+    assert fit(data, root, "--trainer.callbacks+=tests.killer.Kill", *kill) == -signal.SIGKILL, log.read_text()
+    assert fit(data, root, "--ckpt_path", "last") == 0, log.read_text()
     return outcome(root)
 
 

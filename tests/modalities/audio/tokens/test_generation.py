@@ -15,7 +15,7 @@ from modalign.modalities.audio.tokens.family import padded
 from modalign.modalities.audio.tokens.generation import Job, TokenSamplingOptions, drawn_codes
 from modalign.modalities.audio.tokens.modality import AudioTokens
 from modalign.modalities.lora import Lora
-from tests.tiny_audio.tokens import CODES, HOP, MODELS, RATE
+from tests.tiny_audio.tokens import CODES, HOP, RATE
 
 from .conftest import PROMPTS, dia_start
 
@@ -69,7 +69,7 @@ def test_the_likeliest_tokens_are_those_of_dias_generate(policies: Policies, gui
         assert torch.equal(modality.family.pattern.frames_of(found[row], frames[row]), codes)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["musicgen", "dia"])
 def test_clips_do_not_depend_on_the_rest_of_the_batch(policies: Policies, name: str) -> None:
     modality, policy = policies[name]
     state = torch.get_rng_state()

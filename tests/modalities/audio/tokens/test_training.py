@@ -24,7 +24,7 @@ from modalign.modalities.audio.tokens.likelihood import token_logps
 from modalign.modalities.audio.tokens.modality import AudioTokens
 from modalign.modalities.lora import Lora
 from tests.sounds import EVENTS, noise, pair_rows, save, sequence, tone, write_jsonl
-from tests.tiny_audio.tokens import MODELS, RATE
+from tests.tiny_audio.tokens import RATE
 
 from .conftest import batch_of, cells, pair
 
@@ -82,7 +82,7 @@ def assert_close(left: Weights, right: Weights) -> None:
         torch.testing.assert_close(weight, right[name], rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["musicgen", "dia"])
 def test_dpo_starts_at_ln_2_and_raises_the_margin(tokens: MakeTokens, tmp_path: Path, name: str) -> None:
     modality = tokens(name)
     before = modality.load().state_dict()
