@@ -11,8 +11,8 @@ TITLES = {"crpo": "CRPO", "dpo": "Diffusion-DPO", "mapo": "MaPO", "kto": "Diffus
 
 PAIRS: Mapping[str, Any] = {"class_path": "audio_pairs", "init_args": {}}
 
-LEARN = Stage("sft", 5e-3, {"max_steps": 500}, 24, {"class_path": "audio_captions", "init_args": {}})
-IMITATE = Stage("sft", 3e-3, {"max_steps": 150}, 16, PAIRS)
+LEARN = Stage("sft", 5e-3, {"max_steps": 400}, 24, {"class_path": "audio_captions", "init_args": {}})
+IMITATE = Stage("sft", 3e-3, {"max_steps": 120}, 16, PAIRS)
 PREFER = replace(IMITATE, learning_rate=1.5e-3)
 CRPO: Mapping[str, Any] = {
     "objectives": {
@@ -35,9 +35,7 @@ def _alignments() -> dict[str, Stage]:
     # less. Without the chosen's own loss beside it, DPO at CRPO's beta leaves nothing that could be heard.
     return {
         "crpo": replace(PREFER, objective="sum", options=CRPO),
-        "dpo": replace(
-            PREFER, objective="dpo", learning_rate=1.25e-3, length={"max_steps": 120}, options={"beta": 50.0}
-        ),
+        "dpo": replace(PREFER, objective="dpo", learning_rate=1.25e-3, options={"beta": 50.0}),
         "mapo": replace(PREFER, objective="mapo"),
         "kto": replace(PREFER, objective="kto", options={"beta": 50.0, "reference_point": "batch"}),
     }
