@@ -16,7 +16,7 @@ IMITATE = Stage("sft", 3e-3, {"max_steps": 120}, 16, PAIRS)
 PREFER = replace(IMITATE, learning_rate=1.5e-3)
 CRPO: Mapping[str, Any] = {
     "objectives": {
-        "dpo": {"class_path": "dpo", "init_args": {"beta": 20.0}},
+        "dpo": {"class_path": "dpo", "init_args": {"beta": 10.0}},
         "sft": {"class_path": "sft", "init_args": {}},
     },
     "weights": {"dpo": 1.0, "sft": 1.0},
