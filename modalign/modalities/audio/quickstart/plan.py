@@ -63,13 +63,13 @@ class Plan:
     learn: Stage = LEARN
     imitate: Stage = IMITATE
     align: Mapping[str, Stage] = field(default_factory=_alignments)
-    captioned: int = 960
+    captioned: int = 600
     right: float = 0.6
-    pairs: int = 384
-    held_out: int = 96
-    sounds: int = 12
+    pairs: int = 288
+    held_out: int = 72
+    sounds: int = 8
     steps: int = 12
-    error_draws: int = 3
+    error_draws: int = 2
 
     @property
     def sampling(self) -> dict[str, Any]:
