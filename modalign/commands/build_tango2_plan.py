@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, cast, get_args
 
-import yaml
-
 from modalign.commands.generate_identity import files_identity, plain
 from modalign.commands.generate_inputs import build, named_values
 from modalign.commands.generate_models import open_models
@@ -78,7 +76,7 @@ def _variations(words: Sequence[str], sampling: Mapping[str, Any]) -> list[dict[
     varied = dict[str, list[Any]]()
     for word in words:
         name, equals, text = word.partition("=")
-        values = [yaml.safe_load(each) for each in text.split(",") if each]
+        values = [named_values([f"{name}={each}"], "--vary")[name] for each in text.split(",") if each]
         if not equals or not values:
             raise UserError(f"--vary {word} names no values", "Write an option and its values: steps=25,50,100.")
         if name in sampling or name in varied:

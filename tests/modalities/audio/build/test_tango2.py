@@ -191,6 +191,7 @@ def test_what_is_left_out_is_counted(build: Build, tmp_path: Path) -> None:
         (["--rewriter", "model"], "is not told which model"),
         (["--rewriter", "rules", "model=x"], "--rewriter rules has no options"),
         (["--vary", "steps"], "names no values"),
+        (["--vary", "steps=[1,2]"], "--vary steps=[1 is no YAML"),
         (["--vary", "steps=1,2", "--sampling", "steps=3"], "steps is given twice"),
         (["--sampling", "step=3"], "did you mean 'steps'"),
         (["--vary", "step=3"], "did you mean 'steps'"),
