@@ -57,7 +57,7 @@ def played(modality: Audio, pipeline: Any) -> Tensor:
 
 
 def same(one: Tensor, other: Tensor) -> None:
-    torch.testing.assert_close(one, other, rtol=0, atol=1e-4 * max(1.0, float(other.abs().max())))
+    torch.testing.assert_close(one, other, rtol=0, atol=3e-5 * max(1.0, float(other.abs().max())))
 
 
 @pytest.mark.parametrize("name", [OWN, PLAIN])
