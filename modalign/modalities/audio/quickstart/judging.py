@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from modalign.core.frechet import frechet_distance
 from modalign.core.keys import generator
 from modalign.core.reward import Reward
 from modalign.modalities.audio.pipelines.mel import Mel
@@ -57,11 +58,7 @@ class OrderJudge(Reward):
         Of log-mel spectrograms, averaged over quarters of the time and pairs of bands. The real sounds went through
         the same spectrograms and back, so that what this way itself loses is in both.
         """
-        from torchaudio.functional import frechet_distance
-
-        features = _features(spectrograms(sounds))
-        (mean, spread), (real_mean, real_spread) = _moments(features), _real_moments()
-        return float(frechet_distance(mean, spread, real_mean, real_spread))
+        return frechet_distance(_features(spectrograms(sounds)), _real_features())
 
     def heard(self, sounds: Sequence[Any]) -> Tensor:
         """`(N, 2)`: the number of the event that the mean spectrum of each half is nearest to, by cosine."""
@@ -85,11 +82,11 @@ def _centroids() -> Tensor:
 
 
 @cache
-def _real_moments() -> tuple[Tensor, Tensor]:
-    """Mean and covariance of the features of generated sounds."""
+def _real_features() -> Tensor:
+    """Those of generated sounds."""
     draw = generator("real sounds")
     sounds = [make_sound(ORDERS[number % len(ORDERS)], draw) for number in range(REAL)]
-    return _moments(_features(MEL.spectrogram(MEL.waveforms(spectrograms(sounds)))))
+    return _features(MEL.spectrogram(MEL.waveforms(spectrograms(sounds))))
 
 
 def spectrograms(sounds: Sequence[Any]) -> Tensor:
@@ -111,7 +108,3 @@ def _features(spectrogram: Tensor) -> Tensor:
     loud = (spectrogram.double() * MEL.std + MEL.mean).exp() + FLOOR
     frames, bands = loud.shape[1] // QUARTERS, loud.shape[2] // BANDS
     return loud.log().reshape(-1, QUARTERS, frames, BANDS, bands).mean((2, 4)).flatten(1)
-
-
-def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    return features.mean(0), torch.cov(features.T)

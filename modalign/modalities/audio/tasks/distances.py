@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from modalign.core.figures import Figure
+from modalign.core.frechet import frechet_distance_of_moments
 
 _Z = 1.959963984540054
 """The 97.5% quantile of the normal distribution."""
@@ -50,11 +51,8 @@ class Moments:
 
 
 def frechet(first: Moments, second: Moments) -> float:
-    """`|m1 - m2|^2 + Tr(C1 + C2 - 2 (C1 C2)^(1/2))`, the squared distance of two normal distributions; not below 0."""
-    from torchaudio.functional import frechet_distance
-
-    found = frechet_distance(first.mean, first.covariance, second.mean, second.covariance)
-    return max(float(found), 0.0)
+    """See `modalign.core.frechet.frechet_distance_of_moments`."""
+    return frechet_distance_of_moments(first.mean, first.covariance, second.mean, second.covariance)
 
 
 def frechet_figure(reference: Sequence[Tensor], generated: Sequence[Tensor], blocks: int) -> Figure:

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+
+from modalign.core.frechet import frechet_distance
 
 Numbers = npt.NDArray[np.float64]
 
@@ -40,7 +43,8 @@ class DigitJudge:
 
     def distance(self, pictures: Sequence[Any]) -> float:
         """The Frechet distance to the real digits, in their first 16 principal components of shades from 0 to 1."""
-        return frechet_distance(self._components.transform(shades(pictures)), self._real_components)
+        components = self._components.transform(shades(pictures))
+        return frechet_distance(torch.from_numpy(components), torch.from_numpy(self._real_components))
 
     @cached_property
     def _real(self) -> tuple[Numbers, Numbers]:
@@ -78,22 +82,3 @@ def contrasts(pictures: Sequence[Any]) -> Numbers:
     """`(N,)`: the standard deviation of each picture's shades."""
     found: Numbers = shades(pictures).std(axis=1)
     return found
-
-
-def frechet_distance(first: Numbers, second: Numbers) -> float:
-    """Between the Gaussians with the means and covariances of two sets of `(N, D)` features.
-
-    `|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))` (Dowson and Landau 1982; Heusel et al. 2017, arXiv 1706.08500).
-    """
-    gap = first.mean(0) - second.mean(0)
-    covariances = np.cov(first.T), np.cov(second.T)
-    root = _square_root(covariances[0])
-    cross = _square_root(root @ covariances[1] @ root)
-    return float(gap @ gap + np.trace(covariances[0] + covariances[1] - 2 * cross))
-
-
-def _square_root(matrix: Numbers) -> Numbers:
-    """Of a symmetric matrix without negative eigenvalues beyond rounding."""
-    values, vectors = np.linalg.eigh(matrix)
-    root: Numbers = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    return root

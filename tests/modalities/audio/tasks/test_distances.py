@@ -26,16 +26,12 @@ def by_scipy(first, second):
     return float(means @ means + np.trace(covariances[0] + covariances[1] - 2 * root))
 
 
-def test_frechet_distance_of_diagonal_normal_distributions_is_the_closed_form():
-    # N(m, diag(s^2)) of each: sum (m1 - m2)^2 + (s1 - s2)^2
-    means = torch.tensor([[1.0, 2.0], [0.0, 5.0]]).double()
-    deviations = torch.tensor([[1.0, 3.0], [2.0, 0.5]]).double()
-    moments = [
-        Moments(n, n * mean, (n - 1) * torch.diag(deviation**2) + n * torch.outer(mean, mean))
-        for n, mean, deviation in zip((50, 80), means, deviations, strict=True)
-    ]
-    assert frechet(*moments) == pytest.approx(1 + 9 + 1 + 6.25, rel=1e-12)
-    torch.testing.assert_close(moments[0].covariance, torch.diag(deviations[0] ** 2))
+def test_moments_of_a_sample_are_its_mean_and_unbiased_covariance():
+    vectors = drawn(20, 3, 0, shift=2.0)
+    whole, part = Moments.of(vectors), Moments.of(vectors[:7])
+    torch.testing.assert_close(whole.mean, vectors.mean(0))
+    torch.testing.assert_close(whole.covariance, torch.cov(vectors.T))
+    torch.testing.assert_close(whole.without(part).covariance, torch.cov(vectors[7:].T))
 
 
 @pytest.mark.parametrize("count", [200, 9], ids=["full rank", "rank-deficient"])
@@ -71,7 +67,7 @@ def test_the_interval_is_the_jackknifes_by_hand():
             values.append(by_scipy(torch.cat(list(pair[0])), torch.cat(list(pair[1]))))
         variance += 3 / 4 * sum((value - np.mean(values)) ** 2 for value in values)
     assert figure.high - figure.value == pytest.approx(1.96 * math.sqrt(variance), rel=1e-3)
-    assert figure.low == max(figure.value - (figure.high - figure.value), 0)
+    assert figure.low == pytest.approx(max(figure.value - (figure.high - figure.value), 0))
     assert frechet_figure(first, second, 0).low is None
     assert frechet_figure(first[:3], second, 4).low is None
 

@@ -8,7 +8,6 @@ from modalign.modalities.image.quickstart.digits import (
     CAPTIONS,
     DigitJudge,
     contrasts,
-    frechet_distance,
     shades,
     write_digits,
 )
@@ -66,18 +65,6 @@ def test_distance_grows_from_nothing_as_pictures_leave_the_real_ones(
     distances = [judge.distance(each) for each in (pictures, brighter, [Image.fromarray(each) for each in noise])]
     assert distances[0] == pytest.approx(0, abs=1e-2)
     assert distances[0] < distances[1] < distances[2]
-
-
-def test_frechet_distance_of_independent_coordinates_is_that_of_its_formula() -> None:
-    random = np.random.default_rng(0)
-    first, second = random.normal(size=(2, 50, 3))
-    # Coordinates without correlation: the covariances are diagonal, and the distance is a sum over coordinates.
-    first, second = (np.linalg.qr(each - each.mean(0))[0] for each in (first, second))
-    scaled = second * [1.0, 2.0, 3.0] + [0.5, 0.0, -1.0]
-    deviations = first.std(0, ddof=1) - scaled.std(0, ddof=1)
-    expected = (deviations**2).sum() + 0.5**2 + 1.0**2
-    assert frechet_distance(first, scaled) == pytest.approx(expected, rel=1e-6)
-    assert frechet_distance(scaled, first) == pytest.approx(expected, rel=1e-6)
 
 
 def test_shades_are_the_means_of_colours() -> None:
