@@ -1,19 +1,16 @@
 """What a run ends in, and killing one at a random batch to see that it resumes as if nothing had happened."""
 
 import json
-import os
 import random
 import signal
-import sys
 from collections.abc import Sequence
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from modalign.cli import main
 from modalign.core.callbacks.checkpoint import newest_checkpoint
+from tests.forking import forked
 
 ROWS, BATCH, ACCUMULATE, EPOCHS = 14, 2, 2, 2  # 7 batches an epoch, an odd number: the last window is one batch
 BATCHES = EPOCHS * ROWS // BATCH
@@ -82,26 +79,15 @@ def _fit(data: Path, root: Path, workers: int, *options: str) -> int | None:
         *["--trainer.log_every_n_steps", "2", "--checkpoint.every_n_steps", "2"],
         *["--trainer.default_root_dir", str(root), *options],
     ]
-    return forked(command, root)
+    return logged_run(command, root)
 
 
-def forked(command: Sequence[str], root: Path) -> int | None:
-    """The exit code of `modalign` in a process of its own, forked, which spares it the imports.
+def logged_run(command: Sequence[str], root: Path) -> int | None:
+    """The exit code of `modalign` in a process of its own.
 
     Args:
         command: What follows `modalign`.
         root: The run's folder; what is printed goes to `root`.log, caches to `root`-cache.
     """
-    process = get_context("fork").Process(target=_run, args=(command, root))
-    process.start()
-    process.join()
-    return process.exitcode
-
-
-def _run(command: Sequence[str], root: Path) -> None:
-    os.environ["MODALIGN_CACHE"] = str(root.parent / f"{root.name}-cache")
-    torch.set_num_threads(1)
-    with root.with_suffix(".log").open("a") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        sys.exit(main(list(command)))
+    log = root.with_suffix(".log")
+    return forked(command, log, log, {"MODALIGN_CACHE": str(root.parent / f"{root.name}-cache")})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.resuming import assert_identical, forked, outcome
+from tests.resuming import assert_identical, logged_run, outcome
 from tests.toy import write_pairs
 
 ROWS, BATCH, ACCUMULATE, EPOCHS = 45, 3, 2, 3  # 15 batches an epoch, an odd number: the last window is one batch
@@ -24,7 +24,7 @@ def fit(data: Path, root: Path, *options: str) -> int | None:
         *["--trainer.log_every_n_steps", "3", "--checkpoint.every_n_steps", "4"],
         *["--trainer.default_root_dir", str(root), *options],
     ]
-    return forked(command, root)
+    return logged_run(command, root)
 
 
 @pytest.fixture(scope="module")

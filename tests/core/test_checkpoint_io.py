@@ -1,11 +1,9 @@
 """A checkpoint is whole or not there, also when the process is killed while it writes."""
 
-import os
+import multiprocessing
 import random
-import signal
-import subprocess
-import sys
 import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -14,15 +12,15 @@ import torch
 from modalign.core.callbacks.checkpoint import newest_checkpoint
 from modalign.core.checkpoint_io import AtomicCheckpointIO
 
-WRITER = """
-import sys, torch
-from modalign.core.checkpoint_io import AtomicCheckpointIO
-writer, number = AtomicCheckpointIO(), 0
-print("ready", flush=True)
-while True:
-    number += 1
-    writer.save_checkpoint({"number": number, "weights": torch.full((400_000,), float(number))}, sys.argv[1])
-"""
+FORK = multiprocessing.get_context("fork")
+
+
+def write_without_end(target: Path, ready: Event) -> None:
+    writer, number = AtomicCheckpointIO(), 0
+    ready.set()
+    while True:
+        number += 1
+        writer.save_checkpoint({"number": number, "weights": torch.full((400_000,), float(number))}, target)
 
 
 def test_killed_while_writing(tmp_path: Path) -> None:
@@ -30,12 +28,13 @@ def test_killed_while_writing(tmp_path: Path) -> None:
     draw = random.Random(5)
     seen = 0
     for _ in range(5):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(target)], stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
+        ready = FORK.Event()
+        process = FORK.Process(target=write_without_end, args=(target, ready))
+        process.start()
+        assert ready.wait(60)
         time.sleep(0.05 + draw.random() * 0.1)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         if target.exists():
             saved = torch.load(target, weights_only=True)
             assert torch.equal(saved["weights"], torch.full((400_000,), float(saved["number"])))
