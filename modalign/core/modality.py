@@ -129,6 +129,16 @@ class Modality(ABC):
     def collate_cells(self, cells: Sequence[Any]) -> dict[str, Any]:
         """Turn the encodings of N cells into the tensors that `likelihood` reads from `batch.inputs`."""
 
+    def encode_batch(self, batch: PreferenceBatch) -> PreferenceBatch:
+        """Compute what does not depend on the model, such as frozen encoders' outputs: once for policy and reference.
+
+        `likelihood` takes a batch before and after it, and finds the same to the bit.
+
+        Args:
+            batch: On the model's device; it stays as it is.
+        """
+        return batch
+
     @abstractmethod
     def likelihood(self, model: nn.Module, batch: PreferenceBatch, needs: Needs) -> Likelihood:
         """How likely `model` finds each cell, reduced in float32 whatever the model's dtype.

@@ -119,7 +119,7 @@ class PreferenceModule(LightningModule):
 
     def evaluate(self, batch: PreferenceBatch) -> tuple[Likelihood, ObjectiveOutput]:
         """The policy's likelihood of a batch and what the objective makes of it."""
-        needs = self.objective.needs
+        needs, batch = self.objective.needs, self.modality.encode_batch(batch)
         policy = self.modality.likelihood(self.policy, batch, needs)
         reference = self.reference and self.reference.likelihood(self.modality, self.policy, batch, needs)
         return policy, self.objective(policy, reference, batch)

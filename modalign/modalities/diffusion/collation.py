@@ -1,16 +1,20 @@
 """From N cells to the tensors that a diffusion likelihood reads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from modalign.modalities.diffusion.cells import DiffusionCell
 from modalign.modalities.diffusion.frozen_cache import FrozenCache
-from modalign.modalities.diffusion.frozen_outputs import Record, stacked, stacked_prompts
+from modalign.modalities.diffusion.frozen_outputs import Record, stacked, stacked_prompts, widened
+
+_LATENTS = {"mean": "latents", "std": "latents_std"}
+"""What the tensors of a medium's record are called in a batch."""
 
 TEXT = "text."
-"""How the names of cached prompt encodings begin."""
+"""How the names of prompt encodings begin in a batch."""
 
 
 def cell_inputs(cells: Sequence[DiffusionCell], cache: FrozenCache | None) -> dict[str, Any]:
@@ -31,11 +35,54 @@ def cell_inputs(cells: Sequence[DiffusionCell], cache: FrozenCache | None) -> di
     place = {prompt: number for number, prompt in enumerate(prompts)}
     inputs: dict[str, Any] = {"prompt_index": torch.tensor([place[cell.prompt] for cell in cells])}
     if cache is not None and all(cache.has_prompt(prompt) for prompt in prompts):
-        encodings = stacked_prompts([cache.prompt(prompt) for prompt in prompts])
-        inputs |= {f"{TEXT}{name}": values for name, values in encodings.items()}
+        inputs |= _text_inputs([cache.prompt(prompt) for prompt in prompts])
     else:
         inputs["prompts"] = tuple(prompts)
     return inputs | _media_inputs(cells, cache)
+
+
+def encoded_inputs(
+    inputs: Mapping[str, Any], encode_medium: Callable[[Tensor], Record], encode_prompt: Callable[[str], Record]
+) -> dict[str, Any]:
+    """What `cell_inputs` returns, with the `latents` of `media` and the `text.<name>` of `prompts` in their place.
+
+    Args:
+        inputs: On the device of the frozen encoders; whatever is encoded already stays as it is.
+        encode_medium: Encodes one medium.
+        encode_prompt: Encodes one prompt.
+    """
+    encoded = {name: value for name, value in inputs.items() if name not in ("media", "cached", "prompts")}
+    if "media" in inputs:
+        live = _latent_inputs([encode_medium(medium) for medium in inputs["media"]])
+        mixed = "cached" in inputs
+        encoded |= {name: _merged(inputs["cached"], inputs[name], live[name]) for name in live} if mixed else live
+    if "prompts" in inputs:
+        encoded |= _text_inputs([encode_prompt(prompt) for prompt in inputs["prompts"]])
+    return encoded
+
+
+def latents_of(inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
+    """`(N, ...)` each, float32 or wider: the mean of each cell's clean latents and their standard deviation.
+
+    Args:
+        inputs: From `encoded_inputs`.
+
+    Returns:
+        No standard deviation where the encoder is deterministic.
+    """
+    std = inputs.get("latents_std")
+    return widened(inputs["latents"]), None if std is None else widened(std)
+
+
+def text_of(inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Each cell's conditioning, `(N, ...)` by name, float32 or wider.
+
+    Args:
+        inputs: From `encoded_inputs`.
+    """
+    index = inputs["prompt_index"]
+    encoded = {name.removeprefix(TEXT): values for name, values in inputs.items() if name.startswith(TEXT)}
+    return {name: widened(values.to(index.device))[index] for name, values in encoded.items()}
 
 
 def _media_inputs(cells: Sequence[DiffusionCell], cache: FrozenCache | None) -> dict[str, Any]:
@@ -53,10 +100,21 @@ def _media_inputs(cells: Sequence[DiffusionCell], cache: FrozenCache | None) -> 
     if media:
         inputs["media"] = torch.stack(media)
     if kept := [{name: values for name, values in record.items() if name != "numbers"} for record in records if record]:
-        latents = stacked(kept)
-        inputs["latents"] = latents["mean"]
-        if "std" in latents:
-            inputs["latents_std"] = latents["std"]
+        inputs |= _latent_inputs(kept)
     if media and kept:
         inputs["cached"] = torch.tensor([record is not None for record in records])
     return inputs
+
+
+def _latent_inputs(records: list[Record]) -> dict[str, Tensor]:
+    return {_LATENTS[name]: values for name, values in stacked(records).items()}
+
+
+def _text_inputs(records: list[Record]) -> dict[str, Tensor]:
+    return {f"{TEXT}{name}": values for name, values in stacked_prompts(records).items()}
+
+
+def _merged(cached: Tensor, kept: Tensor, live: Tensor) -> Tensor:
+    merged = live.new_empty(len(cached), *live.shape[1:])
+    merged[cached], merged[~cached] = kept, live
+    return merged

@@ -3,6 +3,8 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -10,20 +12,17 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from modalign.core.batch import Candidate, Comparison, Example
+from modalign.core.batch import Candidate, Comparison, Example, PreferenceBatch
 from modalign.core.modality import Modality
 from modalign.modalities.diffusion.cells import DiffusionCell, RowChoices
-from modalign.modalities.diffusion.collation import TEXT, cell_inputs
+from modalign.modalities.diffusion.collation import cell_inputs, encoded_inputs
 from modalign.modalities.diffusion.family import DiffusionFamily
 from modalign.modalities.diffusion.frozen_cache import FrozenCache, open_cache
 from modalign.modalities.diffusion.frozen_outputs import (
     CacheOptions,
     Record,
-    clean_latents,
     medium_record,
     prompt_record,
-    stacked_prompts,
-    widened,
 )
 from modalign.modalities.diffusion.loading import PipelineSource, family_class, load_family
 from modalign.modalities.diffusion.preparation import Preparation, wait_for_ranks
@@ -98,6 +97,10 @@ class EncodedModality(Modality):
     def media_settings(self) -> Mapping[str, Any]:
         """Whatever beside its content decides what is encoded of a medium; part of the key of cached latents."""
 
+    def prompt_settings(self) -> Mapping[str, Any]:
+        """Whatever beside its text decides what is encoded of a prompt; part of the key of cached encodings."""
+        return {}
+
     def show(self, cell: DiffusionCell, choices: RowChoices) -> DiffusionCell:
         """A cell as an epoch shows it: cropped and mirrored, where a modality does so.
 
@@ -142,6 +145,7 @@ class EncodedModality(Modality):
             family_class(self.source, self.family_name),
             lambda: self.family,
             self.media_settings(),
+            self.prompt_settings(),
             self.flip,
         )
 
@@ -193,6 +197,11 @@ class EncodedModality(Modality):
             self._looked = self._lacks = False
         return True
 
+    def encode_batch(self, batch: PreferenceBatch) -> PreferenceBatch:
+        """See `Modality.encode_batch`: its inputs become what they are where everything is in the cache."""
+        encode_prompt = partial(self.encode_prompt, device=batch.index.device)
+        return replace(batch, inputs=encoded_inputs(batch.inputs, self.encode_medium, encode_prompt))
+
     def encode_medium(self, medium: Tensor) -> Record:
         """The latents of one medium as `show` returns it, on its device."""
         with self._frozen_parts(self.family.media_parts, medium.device):
@@ -203,19 +212,6 @@ class EncodedModality(Modality):
         """The encodings of one prompt."""
         with self._frozen_parts(self.family.text_parts, device):
             return prompt_record(self.family.encode_prompts([prompt]), self._rounding)
-
-    def latents(self, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
-        """`(N, ...)`: the mean of each cell's clean latents and their standard deviation, None where that is 0."""
-        return clean_latents(inputs, self.encode_medium)
-
-    def text(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Each cell's conditioning, `(N, ...)` by name; every different prompt is encoded once."""
-        index = inputs["prompt_index"]
-        if "prompts" in inputs:
-            encoded = stacked_prompts([self.encode_prompt(prompt, index.device) for prompt in inputs["prompts"]])
-        else:
-            encoded = {name[len(TEXT) :]: values for name, values in inputs.items() if name.startswith(TEXT)}
-        return {name: widened(values.to(index.device))[index] for name, values in encoded.items()}
 
     @property
     def _rounding(self) -> torch.dtype | None:

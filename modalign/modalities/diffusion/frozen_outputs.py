@@ -1,8 +1,8 @@
 """What frozen encoders make of one medium or prompt: the same whether it is computed now or read from disk."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -72,24 +72,6 @@ def prompt_record(encoded: Mapping[str, Tensor], dtype: torch.dtype | None) -> R
     return {name: _rounded(values[0], dtype, "prompt encodings") for name, values in encoded.items()}
 
 
-def clean_latents(inputs: Mapping[str, Any], encode: Callable[[Tensor], Record]) -> tuple[Tensor, Tensor | None]:
-    """Mean and standard deviation of a batch's latents, from the cache or computed now.
-
-    Args:
-        inputs: From `collation.cell_inputs`.
-        encode: Encodes one medium.
-
-    Returns:
-        `(N, ...)` each, float32 or wider; no standard deviation where the encoder is deterministic.
-    """
-    live = stacked([encode(medium) for medium in inputs.get("media", ())])
-    kept = {name: inputs[key] for name, key in (("mean", "latents"), ("std", "latents_std")) if key in inputs}
-    if live and kept:
-        live = {name: _merged(inputs["cached"], kept[name], live[name]) for name in live}
-    latents = {name: widened(values) for name, values in (live or kept).items()}
-    return latents["mean"], latents.get("std")
-
-
 def stacked(records: list[Record]) -> Record:
     """Records of equal form as one, with a dimension of cells; empty for none."""
     if not records:
@@ -116,12 +98,6 @@ def _filled(values: Tensor, length: int) -> Tensor:
 def widened(values: Tensor) -> Tensor:
     """Floating-point values in float32 at least; others as they are."""
     return values.to(torch.promote_types(values.dtype, torch.float32)) if values.is_floating_point() else values
-
-
-def _merged(cached: Tensor, kept: Tensor, live: Tensor) -> Tensor:
-    merged = live.new_empty(len(cached), *live.shape[1:])
-    merged[cached], merged[~cached] = kept, live
-    return merged
 
 
 def _rounded(values: Tensor, dtype: torch.dtype | None, what: str) -> Tensor:

@@ -15,6 +15,7 @@ from modalign.core.errors import ConfigError, did_you_mean
 from modalign.core.keys import run_seed
 from modalign.core.objectives.base import Needs, Objective
 from modalign.modalities.diffusion.cells import PLAIN, RowChoices, drawn_cells
+from modalign.modalities.diffusion.collation import latents_of, text_of
 from modalign.modalities.diffusion.draws import RowDraws, drawn_epoch
 from modalign.modalities.diffusion.encoded_modality import EncodedModality
 from modalign.modalities.diffusion.export import check_export_options, export_policy, reads_lora_files
@@ -156,6 +157,7 @@ class DiffusionModality(LoraModality, EncodedModality):
                 "denoiser": plain_config(family.denoiser_config),
                 "encoders": family.encoder_settings(self.source.index(), family.denoiser_config),
                 "media": self.media_settings(),
+                "prompts": self.prompt_settings(),
                 "settings": self.settings,
                 "dtypes": [self.source.dtype, self.source.encoder_dtype],
                 **self.likelihood_options(),
@@ -200,10 +202,9 @@ class DiffusionModality(LoraModality, EncodedModality):
     def likelihood(self, model: nn.Module, batch: PreferenceBatch, needs: Needs) -> Likelihood:
         for name in sorted(needs.extra - self.provides):
             raise ConfigError(f"The {self.name} modality cannot compute {name!r}.", did_you_mean(name, self.provides))
-        mean, std = self.latents(batch.inputs)
-        cells = CleanCells(
-            mean, std if self.sample_posterior else None, self.text(batch.inputs), batch.inputs.get("numbers")
-        )
+        inputs = self.encode_batch(batch).inputs
+        mean, std = latents_of(inputs)
+        cells = CleanCells(mean, std if self.sample_posterior else None, text_of(inputs), inputs.get("numbers"))
         free = batch.cells_of(needs.no_grad_roles) if needs.no_grad_roles else None
         draws = RowDraws.of(batch, self.draw_cycle)
         logps = denoising_logps(self.family, model, cells, draws, self.settings, free)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from weakref import ref
 
 import pytest
 import torch
@@ -11,13 +12,14 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 
 from modalign import PreferenceDataModule, PreferenceModule
 from modalign.core.callbacks.drift import DriftLog
-from modalign.core.objectives.base import Objective
+from modalign.core.objectives.base import Needs, Objective
 from modalign.core.objectives.pairwise import Dpo
 from modalign.core.objectives.pointwise import Kto
 from modalign.core.schedule import Schedule
 from modalign.modalities.diffusion import encoded_modality
 from modalign.modalities.image.formats.image_pairs import ImagePairs
 from modalign.modalities.image.modality import Image
+from tests.modalities.image.pictures import batch_of
 from tests.modalities.image.tiny import write_pairs
 
 
@@ -88,6 +90,40 @@ def test_cached_media_and_prompts_are_not_encoded_again(
     monkeypatch.setattr(encoded_modality.EncodedModality, "encode_prompt", refuse)
     monkeypatch.setattr(Image, "decode", refuse)
     assert equal(trained(model, tmp_path, file, Dpo(500.0), cache_folder=folder), first)
+
+
+def test_a_step_encodes_once_for_policy_and_reference_and_keeps_nothing(
+    tmp_path: Path, pipeline_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media, prompts, steps, original = [], [], [], encoded_modality.encoded_inputs
+
+    def watched(inputs: Mapping[str, Any], *encoders: Callable[[Any], Any]) -> dict[str, Any]:
+        media.extend(inputs.get("media", ()))
+        prompts.extend(inputs.get("prompts", ()))
+        made = original(inputs, *encoders)
+        if "media" in inputs:
+            assert not any(latents() is not None for latents in steps), "an earlier step's latents are still held"
+            steps.append(ref(made["latents"]))
+        return made
+
+    monkeypatch.setattr(encoded_modality, "encoded_inputs", watched)
+    model, file = pipeline_folder("stable_diffusion"), write_pairs(tmp_path, 6)
+    trained(model, tmp_path, file, Dpo(500.0), steps=2, cache="off")
+    assert len(steps) == 2
+    assert len(media) == 2 * 6
+    captions = [prompt for prompt in prompts if prompt]
+    assert 0 < len(captions) == len(set(captions))
+
+
+def test_a_likelihood_of_an_encoded_batch_is_the_same(pipeline_folder: Callable[[str], Path]) -> None:
+    modality = Image(str(pipeline_folder("stable_diffusion")), cache="off")
+    policy, batch = modality.load(), batch_of(modality)
+    once, twice = modality.encode_batch(batch), modality.encode_batch(modality.encode_batch(batch))
+    assert "media" in batch.inputs
+    for other in (once, twice):
+        assert torch.equal(
+            modality.likelihood(policy, other, Needs()).logps, modality.likelihood(policy, batch, Needs()).logps
+        )
 
 
 @pytest.mark.parametrize("validation", [True, False])
