@@ -12,6 +12,7 @@ WIDTH = 16
 LATENT = 8
 FRAMES = 16
 RATE = 8000
+SLOW_RATE = 500
 MEL = {"rate": RATE, "mels": LATENT, "fft": 256, "window": 256, "hop": 64, "high": 4000.0, "mean": -5.0, "std": 3.0}
 
 
@@ -166,10 +167,56 @@ def longcat_audio(folder: Path) -> Path:
     return folder
 
 
+def ace_step(folder: Path, turbo: bool = False) -> Path:
+    """An `AceStepPipeline` of stereo sounds; of few latents a second, since half a minute of them is the timbre."""
+    from diffusers import AceStepPipeline, AceStepTransformer1DModel, FlowMatchEulerDiscreteScheduler
+    from diffusers.pipelines.ace_step import AceStepConditionEncoder
+
+    torch.manual_seed(8)
+    tokenizer = qwen_tokenizer()
+    sizes = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "intermediate_size": 16}
+    condition_encoder = AceStepConditionEncoder(
+        hidden_size=24,
+        text_hidden_dim=WIDTH,
+        timbre_hidden_dim=LATENT,
+        num_lyric_encoder_hidden_layers=1,
+        num_timbre_encoder_hidden_layers=1,
+        sliding_window=8,
+        **sizes,
+    )
+    torch.nn.init.normal_(condition_encoder.silence_latent)
+    pipeline = AceStepPipeline(
+        vae=oobleck(rate=SLOW_RATE),
+        text_encoder=qwen_text(tokenizer),
+        tokenizer=tokenizer,
+        transformer=AceStepTransformer1DModel(
+            hidden_size=16,
+            num_hidden_layers=2,
+            in_channels=3 * LATENT,
+            audio_acoustic_hidden_dim=LATENT,
+            sliding_window=4,
+            encoder_hidden_size=24,
+            is_turbo=turbo,
+            **sizes,
+        ),
+        condition_encoder=condition_encoder.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(num_train_timesteps=1),
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def ace_step_turbo(folder: Path) -> Path:
+    """An `AceStepPipeline` that samples without guidance."""
+    return ace_step(folder, turbo=True)
+
+
 PIPELINES: dict[str, Callable[[Path], Path]] = {
     "stable_audio": stable_audio,
     "stable_audio_3": stable_audio_3,
     "longcat_audio": longcat_audio,
+    "ace_step": ace_step,
+    "ace_step_turbo": ace_step_turbo,
     "tangoflux": tangoflux,
     "tangoflux_mel": tangoflux_mel,
 }
@@ -213,7 +260,32 @@ def flux_transformer() -> Any:
     )
 
 
-def oobleck(channels: int = 2) -> Any:
+def qwen_tokenizer() -> Any:
+    """Qwen's tokenizer over bytes."""
+    from tokenizers import pre_tokenizers
+    from transformers import Qwen2Tokenizer
+
+    names = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    return Qwen2Tokenizer(vocab={name: number for number, name in enumerate(names)}, merges=[])
+
+
+def qwen_text(tokenizer: Any) -> Any:
+    """Qwen3 without its head, one layer of `WIDTH`."""
+    from transformers import Qwen3Config, Qwen3Model
+
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+    )
+    return Qwen3Model(config).eval()
+
+
+def oobleck(channels: int = 2, rate: int = RATE) -> Any:
     """A VAE that makes one latent frame of 64 samples."""
     from diffusers import AutoencoderOobleck
 
@@ -224,5 +296,5 @@ def oobleck(channels: int = 2) -> Any:
         decoder_channels=4,
         decoder_input_channels=LATENT,
         audio_channels=channels,
-        sampling_rate=RATE,
+        sampling_rate=rate,
     ).eval()

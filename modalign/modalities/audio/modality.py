@@ -17,6 +17,7 @@ from modalign.modalities.audio.responses import SoundResponses
 from modalign.modalities.audio.sampling import AudioSamplingOptions, sample_clips
 from modalign.modalities.audio.window import Window
 from modalign.modalities.diffusion.cells import DiffusionCell, RowChoices
+from modalign.modalities.diffusion.family import DiffusionFamily
 from modalign.modalities.diffusion.frozen_outputs import CacheDtype, CacheOptions
 from modalign.modalities.diffusion.likelihood import ErrorSettings
 from modalign.modalities.diffusion.loading import Dtype, PipelineSource, family_of_kind
@@ -133,9 +134,21 @@ class Audio(SoundResponses, DiffusionModality):
         Raises:
             UserError: The pipeline cannot be found, or is of no family of sounds.
         """
-        family = family_of_kind(self.source, self.family_name, AudioFamily, "sounds")  # type: ignore[type-abstract]
+        family = self._family_class
         family.check(self.source.index(), self.source.config(family.denoiser_part))
         return family.geometry(self.source)
+
+    @property
+    def _family_class(self) -> type[AudioFamily]:
+        return family_of_kind(self.source, self.family_name, AudioFamily, "sounds")  # type: ignore[type-abstract]
+
+    @property
+    def family(self) -> DiffusionFamily:
+        """See `EncodedModality.family`; it knows how long the window is, where that is told."""
+        family = super().family
+        if isinstance(family, AudioFamily) and family.tells_seconds:
+            family.seconds = self.seconds
+        return family
 
     @cached_property
     def seconds(self) -> float:
@@ -189,6 +202,10 @@ class Audio(SoundResponses, DiffusionModality):
     def media_settings(self) -> Mapping[str, Any]:
         """See `EncodedModality.media_settings`."""
         return {"window": self.window, "reading": READING_VERSION}
+
+    def prompt_settings(self) -> Mapping[str, Any]:
+        """See `EncodedModality.prompt_settings`: a few families tell the text encoder how long the window is."""
+        return {"seconds": self.seconds, "geometry": self.geometry} if self._family_class.tells_seconds else {}
 
     def show(self, cell: DiffusionCell, choices: RowChoices) -> DiffusionCell:
         """See `EncodedModality.show`."""

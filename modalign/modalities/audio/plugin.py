@@ -36,6 +36,7 @@ def modalign_register_families(register: Register) -> None:
     register("stable_audio", f"{families}.stable_audio:StableAudio", summary="Stable Audio Open", extra=_EXTRA)
     register("stable_audio_3", f"{families}.stable_audio_3:StableAudio3", summary="Stable Audio 3", extra=_EXTRA)
     register("longcat_audio", f"{families}.longcat_audio:LongCatAudio", summary="LongCat-AudioDiT", extra=_EXTRA)
+    register("ace_step", f"{families}.ace_step:AceStep", summary="ACE-Step 1.5: music", extra=_EXTRA)
     register("tangoflux", f"{families}.tangoflux:TangoFlux", summary="TangoFlux: a flow transformer", extra=_EXTRA)
 
 

@@ -103,6 +103,7 @@ def open_cache(
     family: type[DiffusionFamily],
     loaded: Callable[[], DiffusionFamily],
     media: Mapping[str, Any],
+    prompts: Mapping[str, Any],
     flips: bool,
 ) -> FrozenCache:
     """The caches that serve these encoders and settings.
@@ -113,6 +114,7 @@ def open_cache(
         family: How they are called.
         loaded: Loads the encoders, where they are not known by their files' sizes and times.
         media: What of a modality's settings decides what is encoded of a medium.
+        prompts: What of them decides what is encoded of a prompt.
         flips: Whether media are kept mirrored too.
 
     Raises:
@@ -142,7 +144,7 @@ def open_cache(
 
     media_parts = [name for name in parts if name in family.media_parts]
     of_media = {**about(media_parts), **media} if media_parts or family.always_encodes else None
-    return FrozenCache(folder, of_media, about(text_parts), flips)
+    return FrozenCache(folder, of_media, {**about(text_parts), **prompts}, flips)
 
 
 def cache_root(chosen: str | None) -> Path:

@@ -159,5 +159,26 @@ def own_precision(denoiser: nn.Module) -> Iterator[None]:
             handle.remove()
 
 
+@contextmanager
+def any_precision(*parts: nn.Module) -> Iterator[None]:
+    """A context in which frozen parts can be called in another precision than their weights', in which they answer.
+
+    For pipelines that call them in the denoiser's.
+    """
+
+    def before(module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        dtype = weights_dtype(module)
+        return tuple(_cast(value, dtype) for value in args), {
+            name: _cast(value, dtype) for name, value in options.items()
+        }
+
+    handles = [part.register_forward_pre_hook(before, with_kwargs=True) for part in parts]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def _cast(values: Any, dtype: torch.dtype) -> Any:
     return values.to(dtype) if isinstance(values, torch.Tensor) and values.is_floating_point() else values

@@ -117,9 +117,13 @@ class AudioFamily(DiffusionFamily):
 
     Attributes:
         optional_parts: Encoders that a pipeline of this family may lack.
+        tells_seconds: Whether it depends on the length of the window of training what prompts are encoded as.
+        seconds: That length; None where nobody set it.
     """
 
     optional_parts: ClassVar[frozenset[str]] = frozenset()
+    tells_seconds: ClassVar[bool] = False
+    seconds: float | None = None
     always_encodes: ClassVar[bool] = True  # into a spectrogram, where there is nothing else
 
     @classmethod

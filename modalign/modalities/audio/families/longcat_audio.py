@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modalign.modalities.audio.families.base import AudioFamily, AudioGeometry, SamplingRequest, check_numbers, chosen
+from modalign.modalities.audio.families.equal_lengths import by_length
 from modalign.modalities.diffusion.family import Conditioning
 from modalign.modalities.diffusion.loading import PipelineSource
 from modalign.modalities.diffusion.noise_process import NoiseProcess
@@ -73,24 +74,21 @@ class LongCatAudio(AudioFamily):
         self, denoiser: nn.Module, noisy: Tensor, time: Tensor, text: Conditioning, numbers: Tensor | None
     ) -> Tensor:
         """See `DiffusionFamily.predict`; `numbers` play no part. Prompts of each length run by themselves."""
-        lengths = text["prompt_mask"].sum(1)
-        prediction: Tensor | None = None
-        for length in sorted(set(lengths.tolist())):
-            rows = (lengths == length).nonzero().squeeze(1)
-            states = text["prompt_embeds"][rows, :length]
-            part = _velocity(unwrapped(denoiser), noisy[rows], time[rows], states)
-            prediction = part.new_zeros(noisy.shape) if prediction is None else prediction
-            prediction = prediction.index_put((rows,), part)
-        assert prediction is not None
-        return prediction
+        lengths = text["prompt_mask"].sum(1).tolist()
+
+        def run(places: list[int]) -> Tensor:
+            states = text["prompt_embeds"][places, : lengths[places[0]]]
+            return _velocity(unwrapped(denoiser), noisy[places], time[places], states)
+
+        return by_length(lengths, run)
 
     def call(self, pipeline: Any, request: SamplingRequest) -> Tensor:
         """See `AudioFamily.call`; the pipeline would round lengths down to whole latents, which are cut here."""
         rate, hop = pipeline.sample_rate, pipeline.vae_scale_factor
         frames = min(ceil(request.seconds * rate / hop), int(LONGEST * rate // hop))
-        sounds: dict[int, Tensor] = {}
-        for places in self._of_one_length(request.prompts):
-            made = pipeline(
+
+        def run(places: list[int]) -> Tensor:
+            sounds: Tensor = pipeline(
                 [request.prompts[place] for place in places],
                 negative_prompt=request.negative_prompt or None,
                 audio_duration_s=(frames + 0.5) * hop / rate,
@@ -98,16 +96,10 @@ class LongCatAudio(AudioFamily):
                 output_type="pt",
                 **chosen(num_inference_steps=request.steps, guidance_scale=request.guidance_scale),
             ).audios
-            sounds |= dict(zip(places, made, strict=True))
-        together = torch.stack([sounds[place] for place in range(len(sounds))])
-        return together[..., : round(request.seconds * rate)]
+            return sounds
 
-    def _of_one_length(self, prompts: Sequence[str]) -> list[list[int]]:
-        """The places of prompts that have as many tokens."""
-        found: dict[int, list[int]] = {}
-        for place, prompt in enumerate(_normalised(prompts)):
-            found.setdefault(len(self.pipeline.tokenizer(prompt).input_ids), []).append(place)
-        return list(found.values())
+        lengths = [len(pipeline.tokenizer(prompt).input_ids) for prompt in _normalised(request.prompts)]
+        return by_length(lengths, run)[..., : round(request.seconds * rate)]
 
 
 def _normalised(prompts: Sequence[str]) -> list[str]:
