@@ -1,6 +1,5 @@
 """From a hub id or folder of a diffusers pipeline to its denoiser and its frozen parts."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import nn
 
 from modalign.core.errors import UserError
 from modalign.core.hub import resolve_model
+from modalign.modalities.diffusion.config_file import ConfigFile, read_config
 from modalign.modalities.diffusion.family import DiffusionFamily
 from modalign.modalities.diffusion.fingerprint import text_part_names
 from modalign.modalities.diffusion.layouts import converted, published
@@ -87,7 +87,7 @@ class PipelineSource:
             )
         return str(converted(*found))
 
-    def _json(self, file: str) -> Mapping[str, Any]:
+    def _json(self, file: str) -> ConfigFile:
         place = self.resolved()
         if Path(place).is_dir():
             path = Path(place) / file
@@ -97,8 +97,7 @@ class PipelineSource:
             with explained(f"{file} of {self.model!r}"):
                 path = Path(hf_hub_download(place, file, revision=self.revision))
         with explained(f"{file} of {self.model!r}"):
-            content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return content
+            return read_config(path, f"{file} of {self.model!r}")
 
 
 def check_family_name(name: str | None) -> None:

@@ -23,7 +23,7 @@ def class_name(index: Mapping[str, Any]) -> str:
 
     A list there is the module in the folder that has the class, and the class.
     """
-    name = index.get("_class_name")
+    name = index["_class_name"]
     return str(name[-1] if isinstance(name, list) and name else name)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from modalign.core.errors import UserError
+from modalign.core.errors import ConfigError, UserError
 from modalign.core.objectives.base import Needs
 from modalign.core.reference import FrozenReference, ReferenceContext
 from modalign.modalities.diffusion.loading import PipelineSource, load_denoiser, load_family
@@ -63,6 +63,16 @@ def test_a_missing_file(copied: Path, file: str, message: str) -> None:
 def test_a_torn_file(copied: Path, file: str) -> None:
     (copied / file).write_text("{")
     with pytest.raises(UserError, match=f"Loading {file} of"):
+        Image(str(copied), cache="off").load()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("[]", "holds no table of fields"), ("{}", "has no field '_class_name', which this kind of model is built from")],
+)
+def test_a_file_without_fields(copied: Path, content: str, message: str) -> None:
+    (copied / "model_index.json").write_text(content)
+    with pytest.raises(ConfigError, match=rf"model_index\.json of .* {message}"):
         Image(str(copied), cache="off").load()
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from modalign.core.errors import UserError
 from modalign.modalities.audio.families.base import (
     AudioFamily,
     AudioGeometry,
@@ -43,6 +44,17 @@ class TangoFlux(AudioFamily):
         *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
         *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
     )
+
+    @classmethod
+    def check(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> None:
+        """See `DiffusionFamily.check`."""
+        super().check(index, denoiser_config)
+        if denoiser_config.get("guidance_embeds"):
+            raise UserError(
+                "The transformer of this TangoFluxPipeline is told a guidance scale (guidance_embeds), which its "
+                "pipeline does not tell.",
+                "Name a model as TangoFlux's authors publish them.",
+            )
 
     @classmethod
     def geometry(cls, source: PipelineSource) -> AudioGeometry:

@@ -1,6 +1,5 @@
 """Tango and Tango 2 as declare-lab publishes them, written as a `TangoPipeline`."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,6 +11,7 @@ from torch import Tensor
 from modalign.core.errors import UserError
 from modalign.modalities.audio.layouts.t5 import part_of, place_of, text_encoder
 from modalign.modalities.audio.pipelines.mel import Mel, mel_filters
+from modalign.modalities.diffusion.config_file import ConfigFile, read_config
 from modalign.modalities.diffusion.layouts import PublishedLayout
 from modalign.modalities.explained import explained
 
@@ -92,9 +92,9 @@ class TangoLayout(PublishedLayout):
             pipeline.save_pretrained(target)
 
 
-def _config(folder: Path, part: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / f"{part}_config.json").read_text(encoding="utf-8"))
-    return content
+def _config(folder: Path, part: str) -> ConfigFile:
+    path = folder / f"{part}_config.json"
+    return read_config(path, str(path))
 
 
 def _weights(folder: Path, part: str) -> dict[str, Tensor]:
@@ -132,7 +132,7 @@ def _unet(folder: Path, main: Mapping[str, Any], weights: Mapping[str, Tensor], 
     path = folder / name
     if not path.is_file() and name not in UNETS:
         raise UserError(f"main_config.json names the UNet's configuration {name}, which is not there.", f"Add {path}.")
-    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else UNETS[name]
+    config = read_config(path, str(path)) if path.is_file() else UNETS[name]
     unet = UNet2DConditionModel.from_config({**config, "sample_size": [FRAMES, bands]})
     unet.load_state_dict(part_of("unet.", weights))
     return unet.eval()

@@ -1,6 +1,5 @@
 """TangoFlux as declare-lab publishes it, written as a `TangoFluxPipeline`."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from modalign.modalities.audio.layouts.t5 import part_of, text_encoder
+from modalign.modalities.diffusion.config_file import read_config
 from modalign.modalities.diffusion.layouts import PublishedLayout
 from modalign.modalities.explained import explained
 
@@ -35,7 +35,7 @@ class TangoFluxLayout(PublishedLayout):
         from modalign.modalities.audio.pipelines.tangoflux import TangoFluxPipeline
 
         with explained(f"the TangoFlux model {folder}"):
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            config = read_config(folder / "config.json", str(folder / "config.json"))
             weights = load_file(folder / "tangoflux.safetensors")
             encoder, tokenizer = text_encoder(folder, config.get("text_encoder_name", "google/flan-t5-large"), weights)
             vae = AutoencoderOobleck(**VAE)

@@ -185,14 +185,15 @@ def flow_velocity(transformer: Any, noisy: Tensor, level: Tensor, text: Mapping[
     dtype, count, frames = noisy.dtype, noisy.shape[0], noisy.shape[1]
     states = torch.cat([text["prompt_embeds"].to(dtype), token.to(dtype)], dim=1)
     seen = torch.cat([text["prompt_mask"], text["prompt_mask"].new_ones(count, 1 + frames)], dim=1)
-    place = torch.arange(frames, device=noisy.device, dtype=dtype)
+    # Whole numbers, since bfloat16 holds no odd ones above 256.
+    place = torch.arange(frames, device=noisy.device)
     velocity: Tensor = transformer(
         hidden_states=noisy,
         timestep=level,
         guidance=None,
         pooled_projections=text["pooled_prompt_embeds"].to(dtype),
         encoder_hidden_states=states,
-        txt_ids=torch.zeros(states.shape[1], 3, device=noisy.device, dtype=dtype),
+        txt_ids=place.new_zeros(states.shape[1], 3),
         img_ids=place[:, None].expand(frames, 3),
         joint_attention_kwargs={"attention_mask": seen[:, None, None]},
         return_dict=False,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from modalign.core.errors import ConfigError
+from modalign.modalities.audio.families.audioldm2 import AudioLdm2
 from modalign.modalities.audio.families.base import AudioFamily
 from modalign.modalities.audio.families.longcat_audio import LongCatAudio
 from modalign.modalities.audio.families.stable_audio import StableAudio
@@ -22,6 +23,8 @@ OOBLECK = {
 }
 OPEN = {"in_channels": 64, "sample_size": 1024}
 SAME = {"audio_channels": 2, "patch_size": 256, "encoder_strides": [16], "latent_dim": 256, "sampling_rate": 44100}
+KL = {"block_out_channels": [128, 256, 512], "latent_channels": 8}
+HIFIGAN = {"model_in_dim": 64, "sampling_rate": 16000, "upsample_rates": [5, 4, 2, 2, 2]}
 LONGCAT = {"in_channels": 1, "latent_dim": 64, "downsampling_ratio": 2048, "sample_rate": 24000}
 
 
@@ -89,3 +92,31 @@ def test_what_sums_up_to_the_published_windows(tmp_path: Path) -> None:
     geometry = StableAudio.geometry(source(tmp_path, configs))
     assert geometry.latents(1.0) == 65536
     assert geometry.samples(1.0) == 2097152
+
+
+@pytest.mark.parametrize(
+    ("family", "configs"),
+    [
+        (AudioLdm2, {"unet": {"in_channels": 8}, "vae": KL, "vocoder": HIFIGAN}),
+        (StableAudio, {"transformer": OPEN, "vae": OOBLECK}),
+        (TangoFlux, {"transformer": {"in_channels": 64}, "vae": OOBLECK}),
+        (
+            StableAudio3,
+            {"transformer": {"io_channels": 256, "patch_size": 1}, "vae": SAME, "duration_embedder": {"max_val": 384}},
+        ),
+        (LongCatAudio, {"transformer": {"latent_dim": 64}, "vae": LONGCAT}),
+    ],
+)
+def test_a_field_that_a_configuration_lacks_is_told(
+    tmp_path: Path, family: type[AudioFamily], configs: dict[str, dict[str, Any]]
+) -> None:
+    """Each of them, by file and name."""
+    made = source(tmp_path, configs)
+    assert family.geometry(made).rate
+    for part, config in configs.items():
+        path = tmp_path / part / "config.json"
+        for field in config:
+            path.write_text(json.dumps({name: value for name, value in config.items() if name != field}))
+            with pytest.raises(ConfigError, match=rf"{part}/config\.json of .* has no field '{field}'"):
+                family.geometry(made)
+        path.write_text(json.dumps(config))

@@ -26,6 +26,7 @@ from modalign.core.objectives.sft import Sft
 from modalign.core.objectives.weighted_sum import WeightedSum
 from modalign.modalities.audio.layouts import tangoflux as layout
 from modalign.modalities.audio.modality import Audio
+from modalign.modalities.audio.pipelines.tangoflux import flow_velocity
 from modalign.modalities.diffusion.draws import RowDraws
 from modalign.modalities.diffusion.sampling import pipeline_around
 from modalign.modalities.diffusion.timesteps import Timesteps
@@ -236,6 +237,21 @@ def test_crpo(audio_folder: Callable[[str], Path]) -> None:
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6 * largest)
 
 
+def test_places_are_told_apart_in_bfloat16() -> None:
+    """It holds no odd number above 256, and a published window has 645 places."""
+    given: dict[str, Any] = {}
+
+    def transformer(**options: Any) -> tuple[Tensor]:
+        given.update(options)
+        return (options["hidden_states"],)
+
+    noisy, states = torch.zeros(1, 645, LATENT, dtype=torch.bfloat16), torch.zeros(1, 2, WIDTH)
+    text = {"prompt_embeds": states, "prompt_mask": torch.ones(1, 2, dtype=torch.bool), "pooled_prompt_embeds": states}
+    flow_velocity(transformer, noisy, torch.ones(1), text, states[:, :1])
+    assert given["img_ids"][:, 0].tolist() == list(range(645))
+    assert not given["img_ids"].is_floating_point()  # else sampling would round them to the weights' dtype
+
+
 PLAIN = """
 import sys
 class NoModalign:
@@ -278,17 +294,22 @@ def test_a_parts_own_code_is_not_run(audio: Callable[..., Audio], tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("file", "values", "message"),
     [
-        ({"mel": {"hops": 3}}, "settings of mel spectrograms that are not known: .*'hops'.*\n.*a TangoFluxPipeline as"),
-        ({"mel": None}, "takes latents of 8 numbers, and this pipeline makes latents of 64"),
-        ({"text_encoder": [None, None]}, "has no text_encoder"),
+        ("transformer/config.json", {"guidance_embeds": True}, "is told a guidance scale"),
+        (
+            "model_index.json",
+            {"mel": {"hops": 3}},
+            "spectrograms that are not known: .*'hops'.*\n.*a TangoFluxPipeline as",
+        ),
+        ("model_index.json", {"mel": None}, "takes latents of 8 numbers, and this pipeline makes latents of 64"),
+        ("model_index.json", {"text_encoder": [None, None]}, "has no text_encoder"),
     ],
 )
 def test_other_models_are_refused(
-    audio_folder: Callable[[str], Path], tmp_path: Path, values: dict[str, Any], message: str
+    audio_folder: Callable[[str], Path], tmp_path: Path, file: str, values: dict[str, Any], message: str
 ) -> None:
-    folder = changed(audio_folder("waveform.tangoflux_mel"), tmp_path / "model", "model_index.json", **values)
+    folder = changed(audio_folder("waveform.tangoflux_mel"), tmp_path / "model", file, **values)
     with pytest.raises(UserError, match=message):
         Audio(str(folder), cache="off").check_model()
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from modalign.core.errors import UserError
+from modalign.core.errors import ConfigError, UserError
 from modalign.modalities.audio.layouts.compvis import HIFIGAN
 from modalign.modalities.audio.layouts.tango import FRAMES, SCHEDULERS, UNETS
 from modalign.modalities.audio.modality import Audio
@@ -321,6 +321,19 @@ def test_other_models_are_refused(copied: Path, file: str, values: dict[str, Any
     config = json.loads((copied / file).read_text())
     (copied / file).write_text(json.dumps({**config, **values}))
     with pytest.raises(UserError, match=message):
+        PipelineSource(str(copied)).resolved()
+
+
+@pytest.mark.parametrize(
+    ("file", "table", "field"),
+    [("main", None, "scheduler_name"), ("stft", None, "mel_fmax"), ("vae", "ddconfig", "ch")],
+)
+def test_a_field_that_a_configuration_lacks_is_told(copied: Path, file: str, table: str | None, field: str) -> None:
+    path = copied / f"{file}_config.json"
+    config = json.loads(path.read_text())
+    del (config if table is None else config[table])[field]
+    path.write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=rf"tango/{file}_config\.json has no field '{field}'"):
         PipelineSource(str(copied)).resolved()
 
 
