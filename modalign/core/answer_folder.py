@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from modalign.core.claims import claim
+from modalign.core.claims import check_claim, claim
 from modalign.core.figures import Figure
 from modalign.core.response_files import line, mend_rows, read_rows
 
@@ -27,8 +27,8 @@ class AnswerFolder:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], column: str) -> None:
-        claim(folder, settings, "answers")
-        self._folder, self._column = folder, column
+        check_claim(folder, settings, "answers")
+        self._folder, self._settings, self._column = folder, settings, column
         mend_rows(folder / ROWS)
         self._rows = read_rows(folder / ROWS)
 
@@ -43,6 +43,8 @@ class AnswerFolder:
 
     def add(self, group: str, number: int, row: Mapping[str, Any]) -> None:
         """Write a row."""
+        if not self._rows:
+            claim(self._folder, self._settings, "answers")
         text = line({self._column: group, "number": number, **row})
         with (self._folder / ROWS).open("a", encoding="utf-8") as file:
             file.write(text)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from modalign.core.claims import claim
+from modalign.core.claims import check_claim, claim
 from modalign.core.content import content_hash
 from modalign.core.errors import RowError, UserError
 from modalign.core.modality import Modality
@@ -77,7 +77,8 @@ class Generations:
     def __init__(self, folder: Path, request: Request) -> None:
         self.folder = folder
         self.request = request
-        claim(folder, request.settings(), "generations")
+        self._settings = request.settings()
+        check_claim(folder, self._settings, "generations")
         mend_rows(folder / ROWS)
         self.rows = read_rows(folder / ROWS)
 
@@ -134,6 +135,7 @@ class Generations:
             name: reward.score([prompts[k] for k, _ in flat], [drawn[k][draw] for k, draw in flat]).tolist()
             for name, reward in request.rewards.items()
         }
+        claim(self.folder, self._settings, "generations")
         known = {(row["number"], row["draw"]) for row in self.rows if row["policy"] == policy}
         for place, (k, draw) in enumerate(flat):
             if (numbers[k], draw) not in known:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from modalign.cli import main
 from modalign.core.callbacks.checkpoint import newest_checkpoint
+from modalign.core.errors import UserError
 from modalign.core.response_files import read_rows
 from modalign.modalities.text.modality import Text
 from modalign.modalities.text.scratch import write_scratch_model
@@ -133,6 +134,37 @@ def test_another_request_or_a_folder_of_other_things_is_refused(run: Run, drawn:
     assert {path: path.read_bytes() for path in (drawn / "made").rglob("*") if path.is_file()} == before
     ran = run(*command, "--out", "run")
     assert "run exists, and holds no generations" in ran.err
+
+
+def test_one_that_fails_leaves_nothing_and_the_right_one_runs(
+    run: Run, drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["generate", "run", "--prompts", "prompts.txt", "--out", "made"]
+
+    def refuse(*given: Any, **options: Any) -> Any:
+        raise UserError("the model takes no such length")  # what only a model that is loaded knows
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Drawings, "sample", refuse)
+        ran = run(*command, "--seed", "3")
+    assert ran.status == 2
+    assert "the model takes no such length" in ran.err
+    assert not (drawn / "made").exists()
+    assert run(*command).status == 0
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_models_are_loaded(
+    run: Run, drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Drawings, "sample", None)
+    ran = run("generate", "run", "--prompts", "prompts.txt", "--out", "prompts.txt/made")
+    assert ran.status == 2
+    assert "prompts.txt/made cannot be made" in ran.err
+    (drawn / "mine").mkdir()
+    (drawn / "mine" / "settings.json").write_text("[1, 2")
+    ran = run("generate", "run", "--prompts", "prompts.txt", "--out", "mine")
+    assert ran.status == 2
+    assert "mine exists, and holds no generations" in ran.err
 
 
 def test_other_weights_in_the_same_checkpoint_are_told(run: Run, drawn: Path) -> None:

@@ -93,7 +93,9 @@ def test_what_was_cut_off_is_completed_and_nothing_is_asked_twice(tmp_path: Path
 
 
 def test_another_question_is_refused(tmp_path: Path) -> None:
-    Evaluation(tmp_path / "out", question(Biases(), source={"options": {"x": 1}}))
+    evaluation = Evaluation(tmp_path / "out", question(Biases(), source={"options": {"x": 1}}))
+    assert not (tmp_path / "out").exists(), "nothing is answered yet"
+    evaluation.add("base", policy(0.5))
     with pytest.raises(UserError, match=r"holds other answers:\n  options: \{'x': 1\} there, \{'x': 2\} now"):
         Evaluation(tmp_path / "out", question(Biases(), source={"options": {"x": 2}}))
     (tmp_path / "other").mkdir()
