@@ -19,6 +19,7 @@ from modalign.modalities.audio.modality import Audio
 from modalign.modalities.diffusion import encoded_modality
 from tests.modalities.audio.training import double, train, weights, write_lists, write_pairs
 from tests.tiny_audio.waveform import tangoflux
+from tests.two_ranks import on_two_ranks
 
 Folder = Callable[[str], Path]
 
@@ -34,12 +35,15 @@ def assert_close(left: dict[str, Tensor], right: dict[str, Tensor], atol: float)
 
 @pytest.mark.parametrize("lists", [False, True], ids=["crpo", "rankdpo"])
 def test_micro_batches_and_uneven_ends(tmp_path: Path, audio_folder: Folder, lists: bool) -> None:
-    """4 x 1 = 2 x 2 = 1 x 4, with crops and captions that are drawn, over windows of 4 and of 2 rows."""
-    file = write_lists(tmp_path, [2, 3, 2, 4, 2, 3]) if lists else write_pairs(tmp_path, 6)
+    """4 x 1 = 2 x 2 = 1 x 4 = two ranks of 1 x 2, with crops and captions that are drawn.
+
+    Over windows of 4 rows and of 1, of which one rank has none.
+    """
+    file = write_lists(tmp_path, [2, 3, 2, 4, 2]) if lists else write_pairs(tmp_path, 5)
     modality = double(audio_folder("waveform.tangoflux"), crop="random", caption_dropout=0.3, draws=2)
 
-    def run(batch_size: int, accumulate: int) -> dict[str, Tensor]:
-        options: dict[str, Any] = {"precision": "64-true", "max_epochs": 1, "gradient_clip_val": 1.0}
+    def run(batch_size: int, accumulate: int, **options: Any) -> dict[str, Tensor]:
+        options |= {"precision": "64-true", "max_epochs": 1, "gradient_clip_val": 1.0}
         objective = RankDpo(500.0) if lists else crpo(500.0)
         return weights(train(modality, file, objective, batch_size, accumulate_grad_batches=accumulate, **options))
 
@@ -47,6 +51,9 @@ def test_micro_batches_and_uneven_ends(tmp_path: Path, audio_folder: Folder, lis
     assert max(float((whole[name] - start[name]).abs().max()) for name in whole) > 1e-4
     for batch_size in (1,) if lists else (1, 2):
         assert_close(whole, run(batch_size, 4 // batch_size), 1e-11)
+    ranks = [] if lists else on_two_ranks(tmp_path, lambda: run(1, 2, devices=2, strategy="ddp"))
+    for of_rank in ranks:
+        assert_close(whole, of_rank, 1e-11)
 
 
 @pytest.mark.parametrize("name", ["waveform.tangoflux", "mel.tango"])
