@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from modalign.core.objectives.weighted_sum import WeightedSum
 from modalign.core.reference import FrozenReference, MovingReference
 from modalign.core.schedule import Schedule
 from tests.toy import Letters, Pairs, write_pairs
+from tests.two_ranks import on_two_ranks
 
 
 def objective(name: str) -> Objective:
@@ -69,29 +69,11 @@ def test_micro_batches_and_uneven_ends(tmp_path: Path, name: str) -> None:
     assert_same(whole, train(data, tmp_path, name, batch_size=1, accumulate=4))
 
 
-def _rank(rank: int, data: Path, root: Path, port: int) -> None:
-    import os
-
-    os.environ.update(
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
-        WORLD_SIZE="2",
-        RANK=str(rank),
-        LOCAL_RANK=str(rank),
-        NODE_RANK="0",
-    )
-    torch.set_num_threads(1)
-    weights = train(data, root, "sum", batch_size=1, accumulate=2, devices=2)
-    torch.save(weights, root / f"rank{rank}.pt")
-
-
 def test_two_ranks_equal_one(tmp_path: Path) -> None:
     data = write_pairs(tmp_path / "pairs.jsonl", rows=13)  # the last global batch leaves a rank without a row
-    port = 29500 + hash(tmp_path) % 2000
-    mp.start_processes(_rank, (data, tmp_path, port), nprocs=2, start_method="fork")
     one = train(data, tmp_path, "sum", batch_size=4, accumulate=1)
-    assert_same(one, torch.load(tmp_path / "rank0.pt"))
-    assert_same(one, torch.load(tmp_path / "rank1.pt"))
+    for two in on_two_ranks(tmp_path, lambda: train(data, tmp_path, "sum", 1, accumulate=2, devices=2)):
+        assert_same(one, two)
 
 
 def test_moving_reference_moves(tmp_path: Path) -> None:

@@ -1,13 +1,11 @@
 """Training on pictures is exact: however a step is split, with a cached reference, and LoRA starts at ln 2."""
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor
 
@@ -26,6 +24,7 @@ from modalign.modalities.image.formats.image_ranked import ImageRanked
 from modalign.modalities.image.modality import Image
 from modalign.modalities.lora import Lora
 from tests.modalities.image.tiny import double, write_lists, write_pairs
+from tests.two_ranks import on_two_ranks
 
 LISTS = [2, 3, 2, 4, 2, 3, 2]
 
@@ -99,21 +98,11 @@ def test_micro_batches_and_uneven_ends(tmp_path: Path, stable_diffusion: Path, n
     assert_close(whole, train(stable_diffusion, data, name, batch_size=1, accumulate=4))
 
 
-def _rank(rank: int, pipeline: Path, data: Path, port: int) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2")
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), NODE_RANK="0")
-    torch.set_num_threads(1)
-    weights = train(pipeline, data, "sum", batch_size=1, accumulate=2, devices=2)
-    torch.save(weights, data.parent / f"rank{rank}.pt")
-
-
 def test_two_ranks_equal_one(tmp_path: Path, stable_diffusion: Path) -> None:
     data = written(tmp_path, "sum", 5)  # the last global batch leaves a rank without a row
-    port = 25500 + hash(tmp_path) % 2000
-    mp.start_processes(_rank, (stable_diffusion, data, port), nprocs=2, start_method="fork")
     one = train(stable_diffusion, data, "sum")
-    for rank in (0, 1):
-        assert_close(one, torch.load(data.parent / f"rank{rank}.pt"))
+    for two in on_two_ranks(tmp_path, lambda: train(stable_diffusion, data, "sum", 1, accumulate=2, devices=2)):
+        assert_close(one, two)
 
 
 class Counting(Image):

@@ -4,14 +4,12 @@ Rows of one image, of two and of none stand in one batch, with answers of very d
 """
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from lightning.pytorch import Callback, seed_everything
 from torch import Tensor, nn
 
@@ -31,6 +29,7 @@ from modalign.modalities.vision_language.modality import VisionLanguage
 from modalign.modalities.vision_language.variants.cropped import Cropped
 from modalign.modalities.vision_language.variants.swapped import Swapped
 from tests.modalities.vision_language import tiny
+from tests.two_ranks import on_two_ranks
 
 MakeFolder = Callable[[str], Path]
 Weights = dict[str, Tensor]
@@ -106,22 +105,12 @@ def test_micro_batches_and_uneven_ends(
     assert_close(whole, train(modality, data, name, batch_size=1, accumulate=4), atol=1e-9)
 
 
-def _rank(rank: int, model: Path, data: Path, port: int) -> None:
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE="2")
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), NODE_RANK="0")
-    torch.set_num_threads(1)
-    weights = train(exact(model), data, "sum", batch_size=1, accumulate=2, devices=2)
-    torch.save(weights, data.parent / f"rank{rank}.pt")
-
-
 def test_two_ranks_equal_one(tmp_path: Path, vlm_folder: MakeFolder) -> None:
     """One rank may have rows with images while the other has none."""
     model, data = vlm_folder("llava"), tiny.write_pairs(tmp_path, 5, 2)  # the last global batch leaves a rank idle
-    port = 27500 + hash(tmp_path) % 2000
-    mp.start_processes(_rank, (model, data, port), nprocs=2, start_method="fork")
     one = train(exact(model), data, "sum")
-    for rank in (0, 1):
-        assert_close(one, torch.load(tmp_path / f"rank{rank}.pt"), atol=1e-9)
+    for two in on_two_ranks(tmp_path, lambda: train(exact(model), data, "sum", 1, accumulate=2, devices=2)):
+        assert_close(one, two, atol=1e-9)
 
 
 def test_data_workers_change_nothing(tmp_path: Path, vlm_folder: MakeFolder) -> None:
