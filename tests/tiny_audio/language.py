@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tests.tiny_vlms import DECODER, HIDDEN, Parts, chat_template, fast_tokenizer
+from tests.tiny_vlms import DECODER, HIDDEN, MROPE, PATCH, Parts, chat_template, fast_tokenizer
 
 RATE = 8000
 MELS = 8
@@ -25,13 +25,13 @@ def build(family: str, folder: Path, seed: int = 0) -> Path:
     """Write one of `FAMILIES`.
 
     Args:
-        family: Its name.
+        family: Its name, or that of one of `OTHERS`.
         folder: Where to.
         seed: Decides the weights; the global random state is left alone.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, processor = FAMILIES[family]()
+        model, processor = (FAMILIES | OTHERS)[family]()
         for parameter in model.parameters():
             if parameter.dim() >= 2:  # so that sounds and places matter
                 torch.nn.init.normal_(parameter, std=0.2)
@@ -114,6 +114,117 @@ FAMILIES: dict[str, Callable[[], Parts]] = {
     "audioflamingo3": audioflamingo3,
     "glmasr": glmasr,
 }
+
+
+def qwen2_5_omni() -> Parts:
+    """As it is published: beside its thinker there may be a part that speaks."""
+    from transformers import (
+        Qwen2_5OmniConfig,
+        Qwen2_5OmniForConditionalGeneration,
+        Qwen2_5OmniProcessor,
+        Qwen2_5OmniThinkerConfig,
+        Qwen2VLImageProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    kinds = {kind: f"<|{kind.upper()}|>" for kind in ("image", "audio", "video")}
+    ends = {f"{kind}_{end}": f"<|{kind}_{end}|>" for kind in ("vision", "audio") for end in ("bos", "eos")}
+    named = {f"{name}_token": text for name, text in (kinds | ends).items()}
+    tokenizer = fast_tokenizer(tuple(named.values()), named)
+    ids = {name: tokenizer.convert_tokens_to_ids(text) for name, text in named.items()}
+    thinker = Qwen2_5OmniThinkerConfig(
+        audio_config={
+            **TOWER,
+            "d_model": HIDDEN,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 24,
+            "output_dim": HIDDEN,
+        },
+        vision_config={
+            "depth": 1,
+            "hidden_size": HIDDEN,
+            "intermediate_size": 24,
+            "num_heads": 2,
+            "patch_size": PATCH,
+            "out_hidden_size": HIDDEN,
+        },
+        text_config=_text(tokenizer) | {"rope_parameters": MROPE},
+        **{f"{kind}_token_index": ids[f"{kind}_token"] for kind in kinds},
+        vision_start_token_id=ids["vision_bos_token"],
+    )
+    processor = Qwen2_5OmniProcessor(
+        Qwen2VLImageProcessor(patch_size=PATCH),
+        Qwen2VLVideoProcessor(patch_size=PATCH),
+        _spectra(),
+        tokenizer,
+        chat_template=_template("<|audio_bos|><|AUDIO|><|audio_eos|>", "<start>{role}\n", "\n"),
+    )
+    config = Qwen2_5OmniConfig(thinker_config=thinker, enable_audio_output=False)
+    return Parts(Qwen2_5OmniForConditionalGeneration(config), processor)
+
+
+def musicflamingo() -> Parts:
+    """Its features depend on the prompt's tokens."""
+    from transformers import (
+        AudioFlamingo3EncoderConfig,
+        MusicFlamingoConfig,
+        MusicFlamingoForConditionalGeneration,
+        MusicFlamingoProcessor,
+        Qwen2Config,
+    )
+
+    ends = ("<|sound_bos|>", "<|sound_eos|>")
+    tokenizer = fast_tokenizer(("<sound>", *ends), {"audio_token": "<sound>"})
+    first, last = tokenizer.convert_tokens_to_ids(list(ends))
+    config = MusicFlamingoConfig(
+        audio_config=AudioFlamingo3EncoderConfig(
+            **TOWER, hidden_size=HIDDEN, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24
+        ),
+        text_config=Qwen2Config(**_text(tokenizer)),
+        audio_token_id=_audio(tokenizer),
+        audio_bos_token_id=first,
+        audio_eos_token_id=last,
+    )
+    template = _template("<sound>", "<start>{role}\n", "\n")
+    processor = MusicFlamingoProcessor(_spectra(), tokenizer, chat_template=template, max_audio_len=2)
+    return Parts(MusicFlamingoForConditionalGeneration(config), processor)
+
+
+def granite_speech() -> Parts:
+    """Features of sounds are padded; its extractor of spectra has another name, and takes sounds of any length."""
+    from transformers import (
+        Blip2QFormerConfig,
+        GraniteConfig,
+        GraniteSpeechConfig,
+        GraniteSpeechFeatureExtractor,
+        GraniteSpeechForConditionalGeneration,
+        GraniteSpeechProcessor,
+    )
+
+    tokenizer = fast_tokenizer(("<|audio|>",), {"audio_token": "<|audio|>"})
+    encoder = {"input_dim": 160, "num_layers": 1, "hidden_dim": HIDDEN, "feedforward_mult": 2, "num_heads": 2}
+    projector = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    config = GraniteSpeechConfig(
+        text_config=GraniteConfig(**_text(tokenizer)),
+        encoder_config=encoder | {"dim_head": 8, "output_dim": 8, "context_size": 20, "max_pos_emb": 32},
+        projector_config=Blip2QFormerConfig(hidden_size=HIDDEN, encoder_hidden_size=HIDDEN, **projector),
+        audio_token_index=_audio(tokenizer),
+        has_lora_adapter=False,
+        tie_word_embeddings=False,
+    )
+    template = _template("<|audio|>", "<start>{role}\n", "\n")
+    spectra = GraniteSpeechFeatureExtractor(sampling_rate=RATE)
+    processor = GraniteSpeechProcessor(spectra, tokenizer, chat_template=template)
+    return Parts(GraniteSpeechForConditionalGeneration(config), processor)
+
+
+OTHERS: dict[str, Callable[[], Parts]] = {
+    "qwen2_5_omni": qwen2_5_omni,
+    "musicflamingo": musicflamingo,
+    "granite_speech": granite_speech,
+}
+"""Models that need less looking at: they share what `FAMILIES` do, but for a detail each."""
 
 
 def _spectra() -> Any:

@@ -83,6 +83,8 @@ def load_model(name: str, options: LoadOptions, auto_classes: Sequence[str] = (C
 
     with explained(f"the model {name!r}"):
         config = transformers.AutoConfig.from_pretrained(folder, **_source(options))
+    # Of a Qwen-Omni, the part that answers in text; its weights are found among the others'.
+    config = getattr(config, "thinker_config", config)
     if config.is_encoder_decoder:
         raise UserError(f"{name!r} is an encoder-decoder model.", "Choose a decoder-only model.")
     return load_weights(name, folder, config, _auto_class(name, config, auto_classes), options)
@@ -275,6 +277,6 @@ def base_of(folder: str) -> str:
 
     with explained(f"the adapter {folder!r}"):
         base = PeftConfig.from_pretrained(folder).base_model_name_or_path
-    if not base:
+    if not base or Path(base).resolve() == Path(folder).resolve():
         raise UserError(f"The adapter {folder!r} does not say which model it belongs to.", "Merge it into its base.")
     return str(base)

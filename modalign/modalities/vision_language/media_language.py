@@ -26,7 +26,7 @@ from modalign.modalities.vision_language.likelihood import media_text_likelihood
 from modalign.modalities.vision_language.medium import Medium
 from modalign.modalities.vision_language.messages import checked_prompt
 from modalign.modalities.vision_language.other_media import Choose, elsewhere, media_cell, roles
-from modalign.modalities.vision_language.processor import load_processor, set_chat_template
+from modalign.modalities.vision_language.processor import load_processor, part_of, set_chat_template
 from modalign.modalities.vision_language.prompts import NOUNS, answer, media_of, tag
 from modalign.modalities.vision_language.sampling import ProcessedBatches, media_prompt, never_said
 from modalign.modalities.vision_language.tokenization import MediaTokenizer
@@ -44,7 +44,7 @@ class MediaLanguage(Text):
     Attributes:
         kind: Of the media.
         auto_classes: The names of the classes of transformers that load such models.
-        processes: The attribute of a processor with what processes the media.
+        processes: The attributes of a processor of which one holds what processes the media.
         models: What such a model is called, for messages.
         train_option: The option that trains the tower.
         context: What the context with other media is called; the name of the option of the variant too.
@@ -54,7 +54,7 @@ class MediaLanguage(Text):
 
     kind: ClassVar[str]
     auto_classes: ClassVar[tuple[str, ...]]
-    processes: ClassVar[str]
+    processes: ClassVar[tuple[str, ...]]
     models: ClassVar[str]
     train_option: ClassVar[str]
     context: ClassVar[str]
@@ -223,7 +223,7 @@ class MediaLanguage(Text):
         return text_fingerprint(
             self.tokenizer,
             {
-                "processor": processor_content(self.processor, getattr(self.processor, self.processes)),
+                "processor": processor_content(self.processor, part_of(self.processor, self.processes)),
                 "dtype": self.loading.dtype,
                 "attn_implementation": self.loading.attn_implementation,
                 "quantization": self.loading.quantization,

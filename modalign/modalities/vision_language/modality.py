@@ -64,7 +64,7 @@ class VisionLanguage(MediaLanguage):
     extra_roles: ClassVar[frozenset[str]] = Text.extra_roles | roles(OTHER_IMAGE)
     kind: ClassVar[str] = IMAGE.type
     auto_classes: ClassVar[tuple[str, ...]] = (AUTO_CLASS,)
-    processes: ClassVar[str] = "image_processor"
+    processes: ClassVar[tuple[str, ...]] = ("image_processor",)
     models: ClassVar[str] = "a vision-language model"
     train_option: ClassVar[str] = TRAIN_VISION
     context: ClassVar[str] = OTHER_IMAGE

@@ -1,7 +1,7 @@
 """Loading a processor: what turns text with media into a model's inputs."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def load_processor(
     name: str,
     revision: str | None,
     trust_remote_code: bool,
-    part: str,
+    parts: Sequence[str],
     models: str,
 ) -> Any:
     """The processor of a hub id or folder; that of its base model where an adapter's folder holds none.
@@ -35,7 +35,7 @@ def load_processor(
         name: Hub id or folder.
         revision: Branch, tag or commit of a hub id.
         trust_remote_code: Whether the repository's own Python code may run.
-        part: The attribute with what processes the media.
+        parts: The attributes of which one holds what processes the media.
         models: What a model that has it is called, for messages.
 
     Raises:
@@ -47,10 +47,10 @@ def load_processor(
 
     folder = resolve_model(name, (*PROCESSOR_FILES, ADAPTER_CONFIG, "config.json"), revision)
     if is_adapter(folder) and not any((Path(folder) / file).is_file() for file in PROCESSOR_FILES):
-        return load_processor(base_of(folder), None, trust_remote_code, part, models)
+        return load_processor(base_of(folder), None, trust_remote_code, parts, models)
     with explained(f"the processor of {name!r}"):
         processor = AutoProcessor.from_pretrained(folder, revision=revision, trust_remote_code=trust_remote_code)
-    missing = [part for part in ("tokenizer", part) if getattr(processor, part, None) is None]
+    missing = [names[0] for names in (("tokenizer",), parts) if part_of(processor, names) is None]
     if missing:
         raise UserError(
             f"What {name!r} has is a {type(processor).__name__} without {' and '.join(missing)}.",
@@ -58,6 +58,11 @@ def load_processor(
             "modality takes models of text alone.",
         )
     return processor
+
+
+def part_of(processor: Any, names: Sequence[str]) -> Any:
+    """The part of a processor that has one of these names; None where it has none."""
+    return next((part for name in names if (part := getattr(processor, name, None)) is not None), None)
 
 
 def set_chat_template(processor: Any, template: str | None) -> None:

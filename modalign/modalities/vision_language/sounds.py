@@ -28,6 +28,9 @@ def sound_features(causal: Any, media: Mapping[str, Tensor]) -> Tensor:
     Args:
         causal: A model that `hears`.
         media: What its processor returned for the sounds.
+
+    Raises:
+        ValueError: The model pads the features of sounds to one length, and alone knows which of them it takes.
     """
     media = as_taken(causal, media)
     if causal.config.model_type == QWEN2_AUDIO:
@@ -35,7 +38,9 @@ def sound_features(causal: Any, media: Mapping[str, Tensor]) -> Tensor:
     get = causal.base_model.get_audio_features
     taken = {name: value for name, value in media.items() if name in inspect.signature(get).parameters}
     features: Tensor = get(**taken, return_dict=True).pooler_output
-    return features if features.dim() == 2 else features.flatten(0, -2)
+    if features.dim() != 2:
+        raise ValueError(f"{type(causal).__name__} pads the features of its sounds")
+    return features
 
 
 def as_taken(causal: Any, media: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -5,9 +5,9 @@ from functools import cached_property
 from typing import Any, ClassVar, get_args
 
 from modalign.core.batch import OTHER_AUDIO
-from modalign.core.errors import ConfigError, UserError, did_you_mean
-from modalign.modalities.audio.language.model_checks import check_audio_tokens
-from modalign.modalities.audio.language.sounds import LongSounds, Sounds, longest_sound
+from modalign.core.errors import UserError, did_you_mean
+from modalign.modalities.audio.language.model_checks import check_audio_tokens, check_no_adapter, check_processor
+from modalign.modalities.audio.language.sounds import EXTRACTORS, LongSounds, Sounds, extractor_of, longest_sound
 from modalign.modalities.audio.variants.base import AudioVariant
 from modalign.modalities.audio.variants.other_clip import OtherClip
 from modalign.modalities.lora import Lora
@@ -27,8 +27,8 @@ class AudioLanguage(MediaLanguage):
     """Models that answer prompts with sounds; prompts are chats, responses strings or an assistant's message.
 
     Args:
-        model: Hub id or local folder of a model that hears and writes (Qwen2-Audio, Audio Flamingo 3, GLM-ASR...), or
-            of a peft adapter (merged into its base).
+        model: Hub id or local folder of a model that hears and writes (Qwen2-Audio, the thinker of a Qwen-Omni, Audio
+            Flamingo 3, GLM-ASR...), or of a peft adapter (merged into its base).
         processor: Hub id or folder, where it is not the model's.
         revision: Branch, tag or commit of a hub id.
         trust_remote_code: Whether a repository's own Python code may run.
@@ -63,7 +63,7 @@ class AudioLanguage(MediaLanguage):
     extra_roles: ClassVar[frozenset[str]] = Text.extra_roles | roles(OTHER_AUDIO)
     kind: ClassVar[str] = SOUND.type
     auto_classes: ClassVar[tuple[str, ...]] = AUTO_CLASSES
-    processes: ClassVar[str] = "feature_extractor"
+    processes: ClassVar[tuple[str, ...]] = EXTRACTORS
     models: ClassVar[str] = "an audio-language model"
     train_option: ClassVar[str] = "train_audio"
     context: ClassVar[str] = OTHER_AUDIO
@@ -133,16 +133,10 @@ class AudioLanguage(MediaLanguage):
         """See `MediaLanguage.medium`.
 
         Raises:
-            ConfigError: What the processor makes of a sound is drawn anew each time.
+            UserError: The processor cannot be called with sounds, or draws what it makes of them.
         """
-        extractor = self.processor.feature_extractor
-        if getattr(extractor, "dither", 0):
-            raise ConfigError(
-                f"The {type(extractor).__name__} adds random noise to sounds (dither {extractor.dither}), so that "
-                "policy and reference would hear different ones.",
-                "Set dither to 0 in the processor's preprocessor_config.json or processor_config.json.",
-            )
-        return Sounds(extractor.sampling_rate, longest_sound(self.processor), self.long_sounds)
+        check_processor(self.processor)
+        return Sounds(extractor_of(self.processor).sampling_rate, longest_sound(self.processor), self.long_sounds)
 
     @property
     def choose(self) -> Choose:
@@ -160,4 +154,5 @@ class AudioLanguage(MediaLanguage):
 
     def check_tower(self, policy: Any) -> None:
         """See `MediaLanguage.check_tower`."""
+        check_no_adapter(policy)
         check_audio_tokens(policy, self._tokens, self.medium)

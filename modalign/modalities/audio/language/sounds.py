@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from itertools import groupby
 from math import ceil
 from typing import Any, ClassVar, Literal
@@ -9,13 +10,18 @@ from typing import Any, ClassVar, Literal
 from modalign.core.content import content_hash
 from modalign.core.errors import RowError
 from modalign.modalities.audio.clip import Clip
+from modalign.modalities.audio.reading.decoders import naming
 from modalign.modalities.audio.reading.reader import read_clip, sound_info, sound_key
 from modalign.modalities.audio.reading.resampling import resampled, with_channels
 from modalign.modalities.audio.variants.altered import AlteredSound
 from modalign.modalities.vision_language.medium import Medium
+from modalign.modalities.vision_language.processor import part_of
 from modalign.modalities.vision_language.prompts import AUDIO
 
 LongSounds = Literal["error", "cut"]
+
+EXTRACTORS = ("feature_extractor", "audio_processor")
+"""The names that processors give to what makes spectra of sounds."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ class Sounds(Medium):
             RowError: It is no sound, is damaged, or is longer than the model hears.
         """
         if self.cuts(value) and self.long_sounds == "error":
-            raise self._too_long(value)
+            with naming(_file(value)):
+                raise self._too_long(value)
         seconds = None if self.longest is None else self.longest / self.rate
         clip = resampled(with_channels(_read(value, seconds), 1), self.rate)
         return clip.samples[0, : self.longest].numpy()
@@ -81,7 +88,7 @@ class Sounds(Medium):
 
     def _frames(self, value: Any) -> int:
         """How many there are at the model's rate, by the header."""
-        info = sound_info(value.sound if isinstance(value, AlteredSound) else value)
+        info = sound_info(_file(value))
         return ceil(info.frames * self.rate / info.rate)
 
     def _too_long(self, value: Any) -> RowError:
@@ -94,16 +101,27 @@ class Sounds(Medium):
         )
 
 
+def extractor_of(processor: Any) -> Any:
+    """What makes spectra of sounds for a processor."""
+    return part_of(processor, EXTRACTORS)
+
+
 def longest_sound(processor: Any) -> int | None:
-    """How many frames of a sound a processor takes before it cuts the rest off; None where it does not tell."""
-    extractor = processor.feature_extractor
+    """How many frames of a sound a processor takes before it cuts the rest off; None where it does not."""
+    extractor = extractor_of(processor)
     window = getattr(extractor, "n_samples", None)
-    if window is None:
-        return None
     seconds = getattr(processor, "max_audio_len", None)
-    # Such processors cut a sound into windows, and take as many whole ones as fit.
-    windows = 1 if seconds is None else int(seconds // (window / extractor.sampling_rate))
-    return int(window) * windows
+    if window is not None and seconds is not None:
+        # Such processors cut a sound into windows, and take as many whole ones as fit.
+        return int(window) * int(seconds // (window / extractor.sampling_rate))
+    defaults = {name: each.default for name, each in signature(type(extractor).__call__).parameters.items()}
+    if not getattr(processor, "audio_kwargs", {}).get("truncation", defaults.get("truncation", False)):
+        return None
+    return defaults.get("max_length") or window
+
+
+def _file(value: Any) -> Any:
+    return value.sound if isinstance(value, AlteredSound) else value
 
 
 def _read(value: Any, seconds: float | None) -> Clip:

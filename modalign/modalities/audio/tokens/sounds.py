@@ -7,6 +7,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from modalign.core.errors import RowError
+from modalign.modalities.audio.reading.decoders import naming
 from modalign.modalities.audio.reading.reader import read_clip, sound_info
 from modalign.modalities.audio.reading.resampling import resampled, with_channels
 
@@ -43,11 +44,12 @@ class SoundReader:
         info = sound_info(response)
         whole = ceil(info.frames * self.rate / info.rate) <= self.frames * self.hop
         if not whole and self.long == "error":
-            raise RowError(
-                f"the sound is too long: {info.seconds:.3f} seconds, and {self.frames * self.hop / self.rate:.3f} are "
-                "the most",
-                "Remove the row, raise modality.seconds, or set modality.long: cut.",
-            )
+            with naming(response):
+                raise RowError(
+                    f"the sound is too long: {info.seconds:.3f} seconds, and {self.frames * self.hop / self.rate:.3f} "
+                    "are the most",
+                    "Remove the row, raise modality.seconds, or set modality.long: cut.",
+                )
         return whole
 
     def read(self, response: Any) -> Tensor:
@@ -58,4 +60,6 @@ class SoundReader:
         """
         most = self.frames * self.hop
         clip = read_clip(response, seconds=most / self.rate + _MARGIN)
-        return with_channels(resampled(clip, self.rate), self.channels).samples[:, :most].contiguous()
+        with naming(response):
+            clip = with_channels(clip, self.channels)
+        return resampled(clip, self.rate).samples[:, :most].contiguous()
