@@ -1,10 +1,7 @@
 """`modalign cache`: tells the cost, fills the caches that `fit` then finds, and says where there is nothing to do."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +10,7 @@ from jsonargparse import Namespace
 
 from modalign.commands.trainer_settings import ranks
 from tests.cli.conftest import Run
+from tests.forking import run_forked
 from tests.modalities.image.tiny import write_pairs
 
 CONFIG = """\
@@ -119,12 +117,7 @@ def test_mistakes_are_told_as_fit_tells_them(pictures: Path, run: Run) -> None:
 
 @pytest.mark.slow
 def test_in_a_process_of_its_own(pictures: Path) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "modalign", "cache", "--config", "images.yaml"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    ran = run_forked("cache", "--config", "images.yaml")
     assert ran.returncode == 0, ran.stderr
     assert "cache: 8 images to encode" in ran.stdout
     assert len(list(pictures.glob("cache/*/*.safetensors"))) == 2

@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from modalign.modalities.text.scratch import write_scratch_model
+from modalign.plugins.manager import registry
+from tests.forking import run_forked
 from tests.recipes import write_pictured
 
 PACKAGE = Path(__file__).parents[1] / "third_party"
@@ -56,10 +58,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def program(installed: Path, tmp_path: Path) -> Program:
     """The program as it runs where the package is installed."""
 
+    def prepare() -> None:
+        os.chdir(tmp_path)
+        sys.path.insert(0, str(installed))
+        registry.cache_clear()
+
     def program(*argv: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        env = {**os.environ, "PYTHONPATH": str(installed), **environment}
-        command = [sys.executable, "-m", "modalign", *argv]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=env)
+        return run_forked(*argv, environment=environment, prepare=prepare)
 
     return program
 

@@ -101,7 +101,7 @@ def work(rank: int, folder: str) -> None:
 
 
 def test_two_ranks_are_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
+    torch.multiprocessing.start_processes(work, (str(tmp_path),), nprocs=2, start_method="fork")
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     whole = points_of([0, 1, 2, 3, 4])
     assert (whole[:2] > 0).all()

@@ -1,29 +1,60 @@
 """Running a quickstart from the command line, and what the tests of every modality's look at afterwards."""
 
 import json
-import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from torch import Tensor
 
 from modalign.cli import main
+from modalign.modalities.quickstart import seeds
 from modalign.modalities.quickstart.stages import one_thread
+from tests.forking import forked
 
+FORKS = SimpleNamespace(get_context=lambda method: get_context("fork"))
+"""Stands for `multiprocessing` in a quickstart, whose processes would else import everything anew."""
 SMALL = ("--smoke", "--seeds", "1", "--seed", "7")
 
 
-def run_quickstart(modality: str, folder: Path, *options: str) -> Path:
-    """Returns the folder it wrote to; what it printed stands in `output.txt` beside that."""
+def run_quickstart(modality: str, folder: Path, *options: str, plan: object = None) -> Path:
+    """Run it in a forked process, whose own processes are forked too.
+
+    Args:
+        modality: Its name on the command line.
+        folder: Where it writes; what it prints stands in `output.txt` beside that.
+        options: Further ones.
+        plan: Stands in place of its usual sizes.
+
+    Returns:
+        The folder.
+    """
+
+    def prepare() -> None:
+        seeds.multiprocessing = FORKS  # type: ignore[assignment]
+        if plan is not None:
+            package = f"modalign.modalities.{modality.replace('-', '_')}.quickstart"
+            import_module(f"{package}.demonstration").Plan = lambda: plan  # type: ignore[attr-defined]
+
+    output = folder.parent / "output.txt"
+    command = ["quickstart", modality, "--out", str(folder), *options]
+    status = forked(command, output, output.with_name("errors.txt"), prepare=prepare)
+    assert status == 0, output.with_name("errors.txt").read_text()
+    return folder
+
+
+def run_program(modality: str, folder: Path, *options: str) -> Path:
+    """As `run_quickstart`, by the program itself."""
     command = [sys.executable, "-m", "modalign", "quickstart", modality, "--out", str(folder), *options]
     with (folder.parent / "output.txt").open("w") as output:
-        offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
-        subprocess.run(command, check=True, timeout=1200, stdout=output, env=offline)
+        subprocess.run(command, check=True, stdout=output)
     return folder
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from modalign.modalities.quickstart import seeds
 from modalign.modalities.quickstart.method_options import MethodOptions
 from modalign.modalities.quickstart.policies import Policy, policies
 from modalign.modalities.quickstart.results import MethodResults
 from modalign.modalities.quickstart.seeds import Aligned, Learned, SeedFolders, run_seeds
 from modalign.modalities.quickstart.stages import Stage
+from tests.modalities.quickstart.running import FORKS
 
 IMITATE, LISTS = Stage("sft", 0.1, {"max_steps": 1}, 2), Stage("rankdpo", 0.1, {"max_steps": 1}, 2)
 TRAINED = policies(IMITATE, {"dpo": IMITATE, "rank": LISTS}, {"dpo": "DPO", "rank": "Rank"}, ["rank"], ["rank"])
@@ -31,8 +33,8 @@ def test_policies_stand_after_their_controls_and_name_their_rows() -> None:
     ]
 
 
-@pytest.mark.slow
-def test_seeds_come_in_their_order_with_every_policy(tmp_path: Path) -> None:
+def test_seeds_come_in_their_order_with_every_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeds, "multiprocessing", FORKS)
     told: list[str] = []
     options = MethodOptions(tmp_path, range(4, 6), True, ("rank",), processes=2)
     found = run_seeds(

@@ -1,12 +1,10 @@
 """What the program writes down of rows that are scaled down to fit, and of those that it leaves out."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.forking import run_forked
 from tests.modalities.vision_language import tiny
 from tests.modalities.vision_language.scenes import picture
 
@@ -40,9 +38,7 @@ def test_the_report_counts_scaled_and_skipped_rows(tmp_path: Path, vlm_folder: C
         "trainer.default_root_dir": run,
         "export.enabled": "false",
     }
-    command = [sys.executable, "-m", "modalign", "fit", *(f"--{name}={value}" for name, value in options.items())]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = run_forked("fit", *(f"--{name}={value}" for name, value in options.items()))
     assert done.returncode == 0, done.stderr
     report = json.loads((run / "data_report.json").read_text())["train"]
     assert {name: report[name] for name in ("read", "kept", "skipped", "comparisons", "truncated")} == {

@@ -1,10 +1,7 @@
 """The program on a tiny LLaVA: a run with samples, answers, export, and tasks before and after training."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
@@ -16,6 +13,7 @@ from modalign.cli import main
 from modalign.core.response_files import read_rows
 from modalign.modalities.vision_language.modality import VisionLanguage
 from modalign.modalities.vision_language.prompts import question
+from tests.forking import run_forked
 
 from .scenes import written
 
@@ -177,15 +175,9 @@ def test_an_exported_model_answers_as_the_run_does(here: Path, tmp_path: Path) -
         assert [row["response"] for row in rows] == [row["response"] for row in said]
 
 
-def test_pope_by_the_program_itself(here: Path, tmp_path: Path) -> None:
+def test_pope_by_answers(here: Path, tmp_path: Path) -> None:
     command = ["eval", "pope", "run", "--questions", "pope.jsonl", "--images", "images", "--max-new-tokens", "3"]
-    ran = subprocess.run(
-        [sys.executable, "-m", "modalign", *command, "--out", str(tmp_path / "pope")],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ran = run_forked(*command, "--out", str(tmp_path / "pope"))
     assert ran.returncode == 0, ran.stderr
     figures = figures_in(tmp_path / "pope")
     assert list(figures) == ["base", "aligned", "aligned - base"]

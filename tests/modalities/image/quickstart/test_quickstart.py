@@ -27,9 +27,9 @@ POLICIES = ("start", *TRAINED)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small run."""
+    """The folder of a small run of the program itself."""
     methods = ["--methods", "rankdpo,kto,mapo,dpo", "--processes", "1"]
-    return running.run_quickstart("image", tmp_path_factory.mktemp("quickstart") / "run", *running.SMALL, *methods)
+    return running.run_program("image", tmp_path_factory.mktemp("quickstart") / "run", *running.SMALL, *methods)
 
 
 def test_prints_progress_table_conclusions_and_next_steps(run: Path) -> None:
