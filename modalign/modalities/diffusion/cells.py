@@ -17,6 +17,7 @@ class DiffusionCell:
     Attributes:
         key: A hash of the medium's content.
         prompt: What it was generated from; "" where the caption is dropped.
+        dropped: The caption that is dropped; None where none is.
         numbers: What else the network is told, see `DiffusionFamily.predict`; before anything is drawn, what of the
             medium itself decides it (for images: original height and width), empty where its latents are in the cache.
         media: The decoded medium (for images `(3, H, W)` uint8); None where its latents are in the cache.
@@ -28,6 +29,7 @@ class DiffusionCell:
     numbers: tuple[float, ...] = ()
     media: Tensor | None = None
     flipped: bool = False
+    dropped: str | None = None
 
     def content_key(self) -> tuple[str, str]:
         """What decides its likelihood, beside the draws and the modality's options; see `content_hash`.
@@ -92,7 +94,7 @@ def drawn_cells(
         choices = choose(row)
         cells = [show(cell, choices) for cell in example.cells]
         if choices.dropped:
-            cells = [replace(cell, prompt="") for cell in cells]
+            cells = [replace(cell, prompt="", dropped=cell.prompt) for cell in cells]
         drawn.append(replace(example, cells=tuple(cells)))
     return drawn
 

@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 
 from modalign.modalities.diffusion.cells import DiffusionCell
+from modalign.modalities.diffusion.family import Conditioning
 from modalign.modalities.diffusion.frozen_cache import FrozenCache
 from modalign.modalities.diffusion.frozen_outputs import Record, stacked, stacked_prompts, widened
 
 _LATENTS = {"mean": "latents", "std": "latents_std"}
 """What the tensors of a medium's record are called in a batch."""
+
+Unconditional = Callable[[Conditioning, Conditioning], Conditioning]
 
 TEXT = "text."
 """How the names of prompt encodings begin in a batch."""
@@ -29,11 +32,15 @@ def cell_inputs(cells: Sequence[DiffusionCell], cache: FrozenCache | None) -> di
         - `latents` `(N, ...)`, and `latents_std` where the encoder's distribution has one, of those whose are;
         - `cached` `(N,)` bool, which are which, where there are both;
         - `prompts`, P strings, or `text.<name>` `(P, ...)` where all are in the cache; `prompt_index` `(N,)`;
+        - `caption_index` `(N,)`, the same before captions were dropped, where some are;
         - `numbers` `(N, M)` float32, where the modality has such.
     """
-    prompts = list(dict.fromkeys(cell.prompt for cell in cells))
+    captions = [cell.prompt if cell.dropped is None else cell.dropped for cell in cells]
+    prompts = list(dict.fromkeys([*(cell.prompt for cell in cells), *captions]))
     place = {prompt: number for number, prompt in enumerate(prompts)}
     inputs: dict[str, Any] = {"prompt_index": torch.tensor([place[cell.prompt] for cell in cells])}
+    if any(cell.dropped is not None for cell in cells):
+        inputs["caption_index"] = torch.tensor([place[caption] for caption in captions])
     if cache is not None and all(cache.has_prompt(prompt) for prompt in prompts):
         inputs |= _text_inputs([cache.prompt(prompt) for prompt in prompts])
     else:
@@ -74,15 +81,26 @@ def latents_of(inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor | None]:
     return widened(inputs["latents"]), None if std is None else widened(std)
 
 
-def text_of(inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+def text_of(inputs: Mapping[str, Any], unconditional: Unconditional) -> dict[str, Tensor]:
     """Each cell's conditioning, `(N, ...)` by name, float32 or wider.
 
     Args:
         inputs: From `encoded_inputs`.
+        unconditional: See `DiffusionFamily.unconditional`.
     """
     index = inputs["prompt_index"]
-    encoded = {name.removeprefix(TEXT): values for name, values in inputs.items() if name.startswith(TEXT)}
-    return {name: widened(values.to(index.device))[index] for name, values in encoded.items()}
+    named = {name.removeprefix(TEXT): values for name, values in inputs.items() if name.startswith(TEXT)}
+    encoded = {name: widened(values.to(index.device)) for name, values in named.items()}
+    text = _chosen(encoded, index)
+    if "caption_index" not in inputs:
+        return text
+    dropped = (inputs["caption_index"] != index).nonzero().squeeze(1)
+    without = unconditional(_chosen(text, dropped), _chosen(encoded, inputs["caption_index"][dropped]))
+    return {name: values.index_copy(0, dropped, without[name]) for name, values in text.items()}
+
+
+def _chosen(text: Conditioning, places: Tensor) -> dict[str, Tensor]:
+    return {name: values[places] for name, values in text.items()}
 
 
 def _media_inputs(cells: Sequence[DiffusionCell], cache: FrozenCache | None) -> dict[str, Any]:

@@ -159,6 +159,21 @@ class DiffusionFamily(ABC):
         filled up with zeros to the longest, so one of the tensors has to be the tokens' mask.
         """
 
+    def unconditional(self, empty: Conditioning, captions: Conditioning) -> Conditioning:
+        """What the pipeline gives the network beside captions, for guidance away from nothing in particular.
+
+        Where a caption is dropped in training, the network sees this: the empty prompt itself, unless the pipeline has
+        it as long as the caption, or something else in its place.
+
+        Args:
+            empty: From `encode_prompts`, of "" alone, `(N, ...)`.
+            captions: From `encode_prompts`, those that are dropped, `(N, ...)`.
+
+        Returns:
+            The same names and shapes.
+        """
+        return empty
+
     def corrupt(self, clean: Tensor, noise: Tensor, position: Tensor) -> Corrupted:
         """Corrupt latents; see `NoiseProcess.corrupt`."""
         return self.process.corrupt(clean, noise, position)

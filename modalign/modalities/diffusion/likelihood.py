@@ -22,7 +22,7 @@ from modalign.modalities.diffusion.family import DiffusionFamily
 from modalign.modalities.diffusion.timesteps import Timesteps
 from modalign.modalities.diffusion.weighting import WEIGHTINGS, Weighting, error_weight
 
-LIKELIHOOD_VERSION = 1
+LIKELIHOOD_VERSION = 2
 """To be raised when the same model, latents and settings give other numbers; part of the key of a cached reference."""
 
 

@@ -204,7 +204,8 @@ class DiffusionModality(LoraModality, EncodedModality):
             raise ConfigError(f"The {self.name} modality cannot compute {name!r}.", did_you_mean(name, self.provides))
         inputs = self.encode_batch(batch).inputs
         mean, std = latents_of(inputs)
-        cells = CleanCells(mean, std if self.sample_posterior else None, text_of(inputs), inputs.get("numbers"))
+        text = text_of(inputs, self.family.unconditional)
+        cells = CleanCells(mean, std if self.sample_posterior else None, text, inputs.get("numbers"))
         free = batch.cells_of(needs.no_grad_roles) if needs.no_grad_roles else None
         draws = RowDraws.of(batch, self.draw_cycle)
         logps = denoising_logps(self.family, model, cells, draws, self.settings, free)

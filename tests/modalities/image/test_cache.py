@@ -56,7 +56,7 @@ def cached(model: Path, folder: Path, **options: Any) -> Image:
 def inputs_of(modality: Image, made: PreferenceBatch) -> dict[str, Any]:
     inputs = modality.encode_batch(made).inputs
     mean, std = latents_of(inputs)
-    return {"mean": mean, "std": std, "numbers": inputs["numbers"], **text_of(inputs)}
+    return {"mean": mean, "std": std, "numbers": inputs["numbers"], **text_of(inputs, modality.family.unconditional)}
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> None:

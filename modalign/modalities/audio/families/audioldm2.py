@@ -13,7 +13,7 @@ from modalign.modalities.audio.families.base import SamplingRequest, chosen
 from modalign.modalities.audio.families.mel_latents import MelFamily
 from modalign.modalities.audio.pipelines.mel import Mel
 from modalign.modalities.diffusion.family import Conditioning
-from modalign.modalities.diffusion.frozen_outputs import stacked_prompts
+from modalign.modalities.diffusion.frozen_outputs import Record, stacked_prompts
 from modalign.modalities.modes import unwrapped, weights_dtype
 
 RATE = 16000
@@ -23,8 +23,9 @@ RATE = 16000
 class AudioLdm2(MelFamily):
     """`AudioLDM2Pipeline` (Liu et al. 2023, arXiv 2308.05734).
 
-    GPT-2 counts the places of padding too, so that its states would depend on the longest prompt of a batch; prompts
-    are encoded one by one.
+    GPT-2 counts the places of padding too, so that its states would depend on the longest prompt of a batch: prompts
+    are encoded one by one. For the same reason its states of the empty prompt, which the pipeline pads to the length of
+    the one it is sampled with, are kept with each prompt. T5's tokens of padding are masked, and are left out.
     """
 
     pipelines: ClassVar[frozenset[str]] = frozenset({"AudioLDM2Pipeline"})
@@ -73,7 +74,7 @@ class AudioLdm2(MelFamily):
     @classmethod
     def encoder_settings(cls, index: Mapping[str, Any], denoiser_config: Mapping[str, Any]) -> Mapping[str, Any]:
         """See `DiffusionFamily.encoder_settings`: what of the front end is not the vocoder's."""
-        return {"mel": Mel()}
+        return {"mel": Mel(), "version": 2}
 
     @property
     def mel(self) -> Mel:
@@ -81,8 +82,20 @@ class AudioLdm2(MelFamily):
         return self.front_end(self.pipeline.config, vars(self.pipeline.vocoder.config))
 
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """T5's `prompt_embeds` `(N, T, C)` and `attention_mask` `(N, T)`, GPT-2's `generated_prompt_embeds`."""
-        return stacked_prompts([_named(self._encoded(self.pipeline, prompt)) for prompt in prompts])
+        """T5's `prompt_embeds` `(N, T, C)` and `attention_mask` `(N, T)`, and GPT-2's `generated_prompt_embeds`.
+
+        `negative_generated_prompt_embeds` are those of the empty prompt at the length of each.
+        """
+        return stacked_prompts([self._record(prompt) for prompt in prompts])
+
+    def _record(self, prompt: str) -> Record:
+        encoded = self._encoded(self.pipeline, prompt, guided=True)
+        away, towards = (_named(tuple(values[row : row + 1] for values in encoded)) for row in range(2))
+        return {**towards, "negative_generated_prompt_embeds": away["generated_prompt_embeds"]}
+
+    def unconditional(self, empty: Conditioning, captions: Conditioning) -> Conditioning:
+        """See `DiffusionFamily.unconditional`."""
+        return {**empty, "generated_prompt_embeds": captions["negative_generated_prompt_embeds"]}
 
     def _encoded(self, pipeline: Any, prompt: str, guided: bool = False, negative: str = "") -> tuple[Tensor, ...]:
         """What the pipeline's encoders make of one prompt; with guidance, what it keeps away from comes first."""

@@ -63,12 +63,16 @@ class LongCatAudio(AudioFamily):
         return waveforms
 
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
-        """`prompt_embeds` `(N, T, C)` and `prompt_mask` `(N, T)`; zeros for the unconditional prompt, as it samples."""
+        """`prompt_embeds` `(N, T, C)` and `prompt_mask` `(N, T)`; zeros for the empty prompt, see `unconditional`."""
         encoder = self.pipeline.text_encoder
         embeds, lengths = self.pipeline.encode_prompt(_normalised(prompts), encoder.device)
         mask = torch.arange(embeds.shape[1], device=encoder.device) < lengths[:, None]
         told = torch.tensor([prompt != "" for prompt in prompts], device=encoder.device)
         return {"prompt_embeds": embeds.masked_fill(~(mask & told[:, None])[..., None], 0.0), "prompt_mask": mask}
+
+    def unconditional(self, empty: Conditioning, captions: Conditioning) -> Conditioning:
+        """See `DiffusionFamily.unconditional`: zeros, as many as the caption has tokens."""
+        return {**captions, "prompt_embeds": torch.zeros_like(captions["prompt_embeds"])}
 
     def predict(
         self, denoiser: nn.Module, noisy: Tensor, time: Tensor, text: Conditioning, numbers: Tensor | None

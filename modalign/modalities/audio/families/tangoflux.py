@@ -98,6 +98,10 @@ class TangoFlux(AudioFamily):
         encoded: dict[str, Tensor] = self.pipeline.encode_prompt(prompts)
         return encoded
 
+    def unconditional(self, empty: Conditioning, captions: Conditioning) -> Conditioning:
+        """See `DiffusionFamily.unconditional`: as much of the padded empty prompt is seen as the caption has tokens."""
+        return {**empty, "prompt_mask": captions["prompt_mask"]}
+
     def predict(
         self, denoiser: nn.Module, noisy: Tensor, time: Tensor, text: Conditioning, numbers: Tensor | None
     ) -> Tensor:
