@@ -207,7 +207,7 @@ def ace_step(folder: Path, turbo: bool = False) -> Path:
 
 
 def ace_step_turbo(folder: Path) -> Path:
-    """An `AceStepPipeline` that samples without guidance."""
+    """An `AceStepPipeline` that samples without guidance, of the same weights."""
     return ace_step(folder, turbo=True)
 
 
@@ -291,8 +291,8 @@ def oobleck(channels: int = 2, rate: int = RATE) -> Any:
 
     return AutoencoderOobleck(
         encoder_hidden_size=2 * LATENT,
-        downsampling_ratios=[4, 4, 4],
-        channel_multiples=[1, 1, 2],
+        downsampling_ratios=[8, 8],
+        channel_multiples=[1, 2],
         decoder_channels=4,
         decoder_input_channels=LATENT,
         audio_channels=channels,
