@@ -5,12 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError
 
+from modalign.commands.messages import Message, readable
+from modalign.commands.parser import ModalignParser
 from modalign.commands.parsing import prepare_parsing
 from modalign.core.errors import UserError, did_you_mean
 from modalign.core.reward import Reward
 from modalign.plugins.manager import registry
+
+_BUILT = "built"
+"""A key for the parser alone: no message shows it."""
 
 
 def named_values(words: Sequence[str], option: str) -> dict[str, Any]:
@@ -43,13 +48,12 @@ def rewards(words: Sequence[str]) -> tuple[dict[str, Reward], Any]:
             described[word] = {"class_path": word}
         else:
             raise UserError(f"no reward is called {word!r}", did_you_mean(word, registry().names("reward")))
-    if not described:
-        return {}, {}
     cure = "A reward with options stands in a YAML file: NAME: {class_path: length, init_args: {target: 8}}."
-    return build(dict[str, Reward], described, "--rewards", cure)
+    built = {name: build(Reward, each, f"--rewards {name}", cure) for name, each in described.items()}
+    return {name: reward for name, (reward, _) in built.items()}, {name: parsed for name, (_, parsed) in built.items()}
 
 
-def build(kind: Any, described: Mapping[str, Any], option: str, cure: str) -> tuple[Any, Any]:
+def build(kind: Any, described: Any, option: str, cure: str) -> tuple[Any, Any]:
     """What class paths and arguments describe, as a config would have it.
 
     Args:
@@ -65,13 +69,15 @@ def build(kind: Any, described: Mapping[str, Any], option: str, cure: str) -> tu
         UserError: It cannot be built.
     """
     prepare_parsing()
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--described", type=kind)
+    parser = ModalignParser(exit_on_error=False)
+    parser.add_argument(f"--{_BUILT}", type=kind)
     try:
-        parsed = parser.parse_object({"described": described})
-        return parser.instantiate(parsed).described, parsed.described
+        parsed = parser.parse_object({_BUILT: described})
+        return parser.instantiate(parsed)[_BUILT], parsed[_BUILT]
     except (ArgumentError, TypeError, ValueError) as error:
-        raise UserError(f"{option} cannot be built: {error}", cure) from error
+        found = readable(str(error))
+        told = Message(found.key.removeprefix(_BUILT).removeprefix("."), found.text)
+        raise UserError(f"{option} cannot be built: {told}", cure) from error
 
 
 def _mapping(path: Path, option: str) -> dict[str, Any]:

@@ -291,7 +291,7 @@ REFUSED = [
     (["run", "--sampling", "nowhere.yaml"], "nowhere.yaml cannot be read"),
     (["run", "--sampling", "prompts.txt"], "is no mapping"),
     (["run", "--rewards", "lenght"], "did you mean 'length'"),
-    (["run", "--rewards", "length"], "--rewards cannot be built"),
+    (["run", "--rewards", "length"], "--rewards length cannot be built: missing: target"),
     (["run", "--rewards", "short.yaml"], "'length' judges text"),
     (["run", "--device", "abacus"], "there is no such device"),
 ]

@@ -7,24 +7,26 @@ from torch import Tensor
 
 from modalign.core.errors import ConfigError, RowError, UserError
 from modalign.modalities.audio.clip import Clip
-from modalign.modalities.audio.rewards.events import DEFAULT_EVENTS, Event, Wanted, sounding, wanted
+from modalign.modalities.audio.rewards.events import DEFAULT_EVENTS, Event, outside, spells
 from modalign.modalities.audio.rewards.heard import SoundReward, heard
+from modalign.modalities.audio.rewards.orders import Wanted, wanted
 
 
 class EventOrder(SoundReward):
     """Share of the prompt's orders that hold: 1 for all, 0 for none.
 
-    An event's time is the middle of where it is heard, weighted by evidence (see `rewards.events.sounding`), so that
-    lengths and pauses do not matter. `a then b` holds where both are heard and b's time is later than a's by `margin`.
-    A prompt with several orders (`a then b then c` has three) has the share that holds; one that names events in no
-    order, the share of its events that is heard.
+    They are compared by their onsets: where each is heard first (see `rewards.events.spells`), however long it goes on
+    and whether it comes again. What is heard as an event of limited length, such as beeps, is not also a longer one of
+    the prompt, such as a tone. `a then b` holds where both are heard and b begins later than a by `margin`. A prompt
+    with several orders (`a then b then c` has three) has the share that holds; one that names events in no order,
+    the share of its events that is heard.
 
     Args:
         events: What the events sound like, by the names that prompts call them; tones (low, high), chirps, beeps and
             noise where it is left out.
         threshold: Evidence, from 0 to 1, from which an event is heard; lower for blurred sounds.
         dynamic_range: In decibels: what is softer than the loudest moment by more is not heard.
-        margin: Seconds by which the times of two events must differ.
+        margin: Seconds by which the onsets of two events must differ.
 
     Raises:
         ConfigError: An option is out of range.
@@ -63,12 +65,12 @@ class EventOrder(SoundReward):
         return super().score(prompts, candidates)
 
     def judge(self, prompt: Any, clip: Clip) -> float:
-        asked, times = self._wanted(prompt), self.times(prompt, clip)
+        asked, onsets = self._wanted(prompt), self.onsets(prompt, clip)
         if not asked.order:
-            return sum(time is not None for time in times.values()) / len(times)
+            return sum(onset is not None for onset in onsets.values()) / len(onsets)
         held = 0
         for first, second in asked.order:
-            before, after = times[first], times[second]
+            before, after = onsets[first], onsets[second]
             held += before is not None and after is not None and after - before >= self.margin
         return held / len(asked.order)
 
@@ -76,8 +78,8 @@ class EventOrder(SoundReward):
         self._wanted(prompt)
         return 0.0
 
-    def times(self, prompt: str, response: Any) -> dict[str, float | None]:
-        """When each event of a prompt is heard, in seconds; None for one that is not.
+    def onsets(self, prompt: str, response: Any) -> dict[str, float | None]:
+        """When each event of a prompt is heard first, in seconds; None for one that is not.
 
         Args:
             prompt: Names events.
@@ -86,12 +88,14 @@ class EventOrder(SoundReward):
         Raises:
             RowError: The prompt names none of the events, or one twice; or a file cannot be read as a sound.
         """
-        clip, names = heard(response), self._wanted(prompt).events
-        return {name: None if clip is None else self._time(name, clip) for name in names}
-
-    def _time(self, name: str, clip: Clip) -> float | None:
-        times, evidence = sounding(clip, self.events[name], self.threshold, self.dynamic_range)
-        return float((times * evidence).sum() / evidence.sum()) if evidence.any() else None
+        names, clip = self._wanted(prompt).events, heard(response)
+        if clip is None:
+            return dict.fromkeys(names)
+        found = {name: spells(clip, self.events[name], self.threshold, self.dynamic_range) for name in names}
+        limited = {name for name in names if self.events[name].longest is not None}
+        taken = [spell for name in limited for spell in found[name]]
+        own = {name: found[name] if name in limited else outside(found[name], taken) for name in names}
+        return {name: each[0][0] if each else None for name, each in own.items()}
 
     def _wanted(self, prompt: str) -> Wanted:
         asked = wanted(prompt, list(self.events))

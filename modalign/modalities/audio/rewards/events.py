@@ -1,17 +1,15 @@
-"""Events that a prompt names: what each sounds like, and in which order they are wanted."""
+"""What events sound like, and when they are heard."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from modalign.core.errors import ConfigError, RowError, did_you_mean
+from modalign.core.errors import ConfigError, did_you_mean
 from modalign.modalities.audio.clip import Clip
-from modalign.modalities.audio.rewards.heard import Samples, mono
+from modalign.modalities.audio.rewards.heard import mono
 from modalign.modalities.audio.rewards.spectra import NOISE_FLATNESS, flatness, spectrogram
 
 EventKind = Literal["tone", "noise", "any"]
@@ -19,12 +17,8 @@ EventKind = Literal["tone", "noise", "any"]
 _QUIETEST = 1e-6
 """Mean square of -60 dBFS: what is softer is silence."""
 _FEWEST_BINS = 16
-_FORWARD = re.compile(
-    r"\b(then|followed by|before|next|later|after (that|which|this)|afterwards?|precedes|preceding)\b"
-)
-_LEAD = re.compile(r"(?:^|[,;.])\s*(?P<word>before|after)\s+(?:\w+\s+){0,2}$")
-"""Before the first event, `before` and `after` order it and the next one where they open a sentence or a part of it."""
-_BACKWARD = re.compile(r"\b(after|preceded by|follows|following)\b")
+_HALF_FRAME = 0.016
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +28,15 @@ class Event:
     Attributes:
         kind: `tone`: few frequencies of the band sound. `noise`: all of them alike. `any`: whatever is in the band.
         band: Lowest and highest frequency in hertz; None for the highest there is.
-        shortest: Seconds without a break; what is shorter is not the event.
+        shortest: Seconds without a break; what is shorter is not the event: where one event meets another, or silence,
+            a few frames sound like neither.
         longest: Seconds without a break; what is longer is not the event. None: any.
         times: How often it must come, as 2 for beeps.
     """
 
     kind: EventKind = "any"
     band: tuple[float, float | None] = (0.0, None)
-    shortest: float = 0.0
+    shortest: float = 0.05
     longest: float | None = None
     times: int = 1
 
@@ -79,71 +74,8 @@ DEFAULT_EVENTS: Mapping[str, Event] = {
 }
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a prompt asks for.
-
-    Attributes:
-        events: The names of events, in the order of the text.
-        order: Pairs of them: the first is wanted before the second.
-    """
-
-    events: Sequence[str]
-    order: frozenset[tuple[str, str]] = field(default_factory=frozenset)
-
-
-def wanted(prompt: str, names: Sequence[str]) -> Wanted:
-    """Which events a prompt names and in which order it wants them.
-
-    `a then b`, `a followed by b`, `a before b` and `b after a` order two events that stand next to each other, as
-    `after a, b` and `before b, a` do; what follows from such pairs is wanted too. Others (`a and b`) are in no order.
-
-    Args:
-        prompt: English text; upper and lower case are the same, and so are singular and plural in -s.
-        names: Of the events; the longest that fits is taken.
-
-    Raises:
-        RowError: It names an event twice, so that an order of single events does not tell what is wanted; or wants
-            an event before itself.
-    """
-    longest_first = sorted(names, key=len, reverse=True)
-    pattern = "|".join(rf"\b{re.escape(name.lower())}(?:s)?\b" for name in longest_first)
-    text = prompt.lower()
-    found = [(match, _name_of(match.group(), longest_first)) for match in re.finditer(pattern, text)]
-    named = [name for _, name in found]
-    if twice := [name for name in dict.fromkeys(named) if named.count(name) > 1]:
-        raise RowError(f"a prompt names an event twice: {twice[0]!r} in {prompt!r}", "Name each event once.", "prompt")
-    pairs: set[tuple[str, str]] = set()
-    for place, ((first, a), (second, b)) in enumerate(pairwise(found)):
-        between = text[first.end() : second.start()]
-        lead = _LEAD.search(text[: first.start()]) if place == 0 else None
-        direction = _direction(between) or (-_direction(lead["word"]) if lead else 0)
-        if direction:
-            pairs.add((a, b) if direction > 0 else (b, a))
-    return Wanted(named, frozenset(_closed(pairs)))
-
-
-def _name_of(text: str, longest_first: Sequence[str]) -> str:
-    exact = [name for name in longest_first if name.lower() == text]
-    return exact[0] if exact else next(name for name in longest_first if name.lower() + "s" == text)
-
-
-def _direction(text: str) -> int:
-    """1: what stands before comes first; -1: what stands after does; 0: it says nothing."""
-    if _FORWARD.search(text):
-        return 1
-    return -1 if _BACKWARD.search(text) else 0
-
-
-def _closed(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """With every pair that follows from two others."""
-    while more := {(a, d) for a, b in pairs for c, d in pairs if b == c} - pairs:
-        pairs = pairs | more
-    return pairs
-
-
-def sounding(clip: Clip, event: Event, threshold: float, dynamic_range: float) -> tuple[Samples, Samples]:
-    """When an event is heard.
+def spells(clip: Clip, event: Event, threshold: float, dynamic_range: float) -> list[tuple[float, float]]:
+    """From when to when an event is heard.
 
     A frame's evidence is the share of its power that lies in the event's band, times how flat the band's spectrum is
     (`noise`) or is not (`tone`), where the flatness that single frames of white noise have counts as 1.
@@ -155,22 +87,36 @@ def sounding(clip: Clip, event: Event, threshold: float, dynamic_range: float) -
         dynamic_range: In decibels: frames that are softer than the loudest by more are silence.
 
     Returns:
-        `(frames,)` times in seconds, and `(frames,)` evidence, 0 where the event is not heard.
+        Beginning and end in seconds, exact to half a frame, of each time that it goes on without a break; none where
+        they are fewer than the event's `times`.
     """
-    found = spectrogram(mono(clip), clip.rate)
+    found = spectrogram(mono(clip), clip.rate, length=2 * _HALF_FRAME)
     low, high = event.band
     inside = (found.frequencies >= low) & (found.frequencies <= (np.inf if high is None else high))
     power = found.power.sum(axis=-1)
     if not inside.any() or power.max() < _QUIETEST:
-        return found.times, np.zeros_like(power)
+        return []
     evidence = found.power[:, inside].sum(axis=-1) / np.maximum(power, np.finfo(np.float64).tiny)
     if event.kind != "any":
         flat = np.minimum(flatness(found.power[:, _widened(inside)]) / NOISE_FLATNESS, 1)
         evidence = evidence * (flat if event.kind == "noise" else 1 - flat)
     loud = power >= max(_QUIETEST, power.max() * 10 ** (-dynamic_range / 10))
-    step = found.times[1] - found.times[0] if len(found.times) > 1 else clip.seconds
-    kept = _of_length(loud & (evidence >= threshold), event, float(step))
-    return found.times, np.where(kept, evidence, 0.0)
+    step = float(found.times[1] - found.times[0]) if len(found.times) > 1 else clip.seconds
+    kept = [
+        (float(found.times[start]), float(found.times[stop - 1]))
+        for start, stop in _runs(loud & (evidence >= threshold))
+        if event.shortest <= (stop - start) * step <= (event.longest or np.inf)
+    ]
+    return kept if len(kept) >= event.times else []
+
+
+def outside(found: Sequence[tuple[float, float]], taken: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The spells that lie within none of others, by half a frame."""
+    return [
+        (begin, end)
+        for begin, end in found
+        if not any(first - _HALF_FRAME <= begin and end <= last + _HALF_FRAME for first, last in taken)
+    ]
 
 
 def _widened(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -181,16 +127,7 @@ def _widened(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return (places >= first - missing // 2) & (places < stop + missing - missing // 2)
 
 
-def _of_length(active: NDArray[np.bool_], event: Event, step: float) -> NDArray[np.bool_]:
-    """Only the runs that last as long as the event does, and none where they are too few."""
+def _runs(active: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where frames are active without a break: the first of them, and the one after the last."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], active.astype(int), [0]])))
-    runs = [
-        (start, stop)
-        for start, stop in edges.reshape(-1, 2)
-        if event.shortest <= (stop - start) * step <= (event.longest or np.inf)
-    ]
-    kept = np.zeros(len(active), dtype=bool)
-    if len(runs) >= event.times:
-        for start, stop in runs:
-            kept[start:stop] = True
-    return kept
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]

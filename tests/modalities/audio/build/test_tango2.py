@@ -210,5 +210,7 @@ def test_mistakes_are_told_before_anything_is_computed(
 def test_rewards_are_looked_up_and_checked(arguments: list[str], run: Callable[..., Ran], tmp_path: Path) -> None:  # noqa: F811
     out = ["--out", str(tmp_path / "out")]
     assert "did you mean 'clap_score'" in run(*arguments, *out, "--reward", "clap_scor").err
+    misspelt = run(*arguments, *out, "--reward", "clap_score", "modle=clap").err
+    assert "--reward cannot be built: modle: there is no such option; did you mean model?" in misspelt
     assert "judges text" in run(*arguments, *out, "--reward", "length", "target=8").err
     assert not (tmp_path / "out").exists()

@@ -7,7 +7,8 @@ import torch
 from modalign.core.errors import ConfigError, RowError, UserError
 from modalign.modalities.audio.clip import Clip
 from modalign.modalities.audio.rewards.event_order import EventOrder
-from modalign.modalities.audio.rewards.events import DEFAULT_EVENTS, Event, wanted
+from modalign.modalities.audio.rewards.events import DEFAULT_EVENTS, Event
+from modalign.modalities.audio.rewards.orders import wanted
 
 RATE = 8000
 NAMES = list(DEFAULT_EVENTS)
@@ -47,11 +48,33 @@ def test_every_pair_of_sounds_is_right_as_named_and_wrong_reversed(first, second
     assert EventOrder().score([prompt, prompt], [right, swapped]).tolist() == [1, 0]
 
 
-def test_times_are_the_middles_of_the_events():
+def test_onsets_are_where_events_begin():
     sound = clip(np.zeros(800), tone(400, 0.4), np.zeros(1600), noise(0.3))
-    times = EventOrder().times("noise after a low tone", sound)
-    assert times["low tone"] == pytest.approx(0.3, abs=0.02)
-    assert times["noise"] == pytest.approx(0.85, abs=0.02)
+    onsets = EventOrder().onsets("noise after a low tone", sound)
+    assert onsets == {"noise": pytest.approx(0.7, abs=0.02), "low tone": pytest.approx(0.1, abs=0.02)}
+
+
+def test_an_event_that_goes_on_or_comes_again_is_in_order_by_its_onset():
+    # The low tone's middle is after the high tone's in both.
+    goes_on = tone(400, 3.0)
+    goes_on[4000:8000] += tone(2000)
+    again = np.concatenate([tone(400, 0.2), tone(2000), tone(400, 2.0)])
+    for sound in (clip(goes_on), clip(again)):
+        scores = EventOrder().score(["a low tone then a high tone", "a high tone then a low tone"], [sound, sound])
+        assert scores.tolist() == [1, 0]
+
+
+def test_an_event_is_heard_down_to_the_dynamic_range():
+    for decibels, score in ((-25, 1), (-35, 0)):
+        sound = clip(tone(400, level=0.5), tone(2000, level=0.5 * 10 ** (decibels / 20)))
+        assert EventOrder().score(["a low tone then a high tone"], [sound]).item() == score
+    assert EventOrder(dynamic_range=40.0).score(["a low tone then a high tone"], [sound]).item() == 1
+
+
+def test_an_event_that_is_missing_has_no_onset():
+    assert EventOrder().onsets("a low tone then noise", clip(tone(400)))["noise"] is None
+    # Where a tone begins or ends at once, a few frames sound like noise.
+    assert EventOrder().onsets("noise then a tone", clip(np.zeros(4000), tone(2011), np.zeros(4000)))["noise"] is None
 
 
 def test_several_orders_share_the_score():
@@ -83,11 +106,9 @@ def test_level_channels_and_rate_do_not_matter():
 
 
 def test_what_is_overlaid_is_in_no_order():
-    both = clip(tone(400) + tone(2000))
-    order = EventOrder(threshold=0.3)
-    assert all(
-        time == pytest.approx(0.25, abs=0.01) for time in order.times("a low tone and a high tone", both).values()
-    )
+    both, order = clip(tone(400) + tone(2000)), EventOrder(threshold=0.3)
+    onsets = order.onsets("a low tone and a high tone", both)
+    assert onsets["low tone"] == onsets["high tone"] == pytest.approx(0, abs=0.02)
     assert order.score(["a low tone then a high tone", "a high tone then a low tone"], [both, both]).tolist() == [0, 0]
 
 
@@ -106,6 +127,7 @@ def test_what_cannot_be_heard_scores_nothing(broken):
         ("A low tone then noise", ["low tone", "noise"], {("low tone", "noise")}),
         ("a low tone followed by noise", ["low tone", "noise"], {("low tone", "noise")}),
         ("beeps before a chirp", ["beeps", "chirp"], {("beeps", "chirp")}),
+        ("noise until beeps", ["noise", "beeps"], {("noise", "beeps")}),
         ("noise after a high tone", ["noise", "high tone"], {("high tone", "noise")}),
         ("after beeps, noise", ["beeps", "noise"], {("beeps", "noise")}),
         ("before the noise, two chirps", ["noise", "chirp"], {("chirp", "noise")}),
