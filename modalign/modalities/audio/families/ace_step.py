@@ -34,7 +34,7 @@ class AceStep(AudioFamily):
     models are conditioned alike; turbo models sample without guidance.
 
     The transformer attends to what a shorter prompt in a batch is filled up with, so prompts run together only with
-    others of as many tokens. The unconditional prompt is the embedding that the pipeline's guidance has in its place.
+    others of as many tokens.
     """
 
     pipelines: ClassVar[frozenset[str]] = frozenset({"AceStepPipeline"})
@@ -72,13 +72,16 @@ class AceStep(AudioFamily):
 
     def _encoded(self, prompt: str) -> Record:
         encoder = self.pipeline.condition_encoder
-        states: Tensor = encoder.null_condition_emb[0]
-        if prompt != "":
-            frames = ceil(TIMBRE_SECONDS * self.pipeline.latents_per_second)
-            told = self.pipeline.encode_prompt([prompt], [""], encoder.device, audio_duration=self.seconds)
-            order = torch.zeros(1, dtype=torch.long, device=encoder.device)
-            states = encoder(*told, encoder.silence_latent[:, :frames], order)[0][0]
-        return {"prompt_embeds": states, "prompt_mask": states.new_ones(len(states), dtype=torch.bool)}
+        silence = encoder.silence_latent[:, : ceil(TIMBRE_SECONDS * self.pipeline.latents_per_second)]
+        told = self.pipeline.encode_prompt([prompt], [""], encoder.device, audio_duration=self.seconds)
+        states, mask = encoder(*told, silence, torch.zeros(1, dtype=torch.long, device=encoder.device))
+        return {"prompt_embeds": states[0], "prompt_mask": mask[0]}
+
+    def unconditional(self, empty: Conditioning, captions: Conditioning) -> Conditioning:
+        """See `DiffusionFamily.unconditional`: a learned embedding, as often as the caption has tokens."""
+        states = captions["prompt_embeds"]
+        learned = self.pipeline.condition_encoder.null_condition_emb.to(states)
+        return {**captions, "prompt_embeds": learned.expand_as(states)}
 
     def predict(
         self, denoiser: nn.Module, noisy: Tensor, time: Tensor, text: Conditioning, numbers: Tensor | None
