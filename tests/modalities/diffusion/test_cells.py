@@ -53,6 +53,7 @@ def test_the_shares_are_those_asked_for_and_the_draws_unrelated() -> None:
 
 
 def test_another_epoch_or_seed_draws_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "6")
     draw = lambda epoch: [RowChoices.of(row, epoch, True, 0.5) for row in range(64)]  # noqa: E731
     first = draw(0)
     assert first == draw(0)

@@ -21,6 +21,7 @@ def modalign_register_rewards(register):
 @hookimpl
 def modalign_register_families(register):
     register("lumina2", "modalign_vowels.family:Lumina2", summary="Lumina-Image 2.0")
+    register("audioldm", "modalign_vowels.audio_family:AudioLdm", summary="AudioLDM")
 
 
 @hookimpl

@@ -72,15 +72,11 @@ def _row(values: Tensor, row: int, rows: int) -> Tensor:
     return values[row] if values.dim() and len(values) == rows else values
 
 
-def guided(name: str, pipeline: Any, prompt: str, seconds: float) -> list[Seen]:
-    """The first step of sampling: with the caption, and without it."""
+def guided(pipeline: Any, prompt: str, seconds: float, length: str = "audio_length_in_s") -> list[Seen]:
+    """The first step of sampling: with the caption and without it, in the pipeline's order."""
     denoiser = pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
-    length = "audio_length_in_s" if name in MEL else DURATION.get(name.split(".")[1], "duration")
-    prompts = prompt if name in MEL else [prompt]
-    first, second, *_ = rows_seen(
-        denoiser, lambda: pipeline(prompts, num_inference_steps=2, guidance_scale=2.0, **{length: seconds})
-    )
-    return [first, second] if name in UNCONDITIONAL_LAST else [second, first]
+    call = {"num_inference_steps": 2, "guidance_scale": 2.0, length: seconds}
+    return rows_seen(denoiser, lambda: pipeline(prompt, **call))[:2]
 
 
 def text_in_training(modality: Audio, dropped: tuple[bool, ...]) -> dict[str, Tensor]:
@@ -102,11 +98,13 @@ def test_training_feeds_what_guidance_feeds(
     family, policy, pipeline = modality.family, modality.load().eval(), plain(audio_folder(name))
     disturb(policy, 0.2)
     setattr(pipeline, family.denoiser_part, policy)
-    expected = [guided(name, pipeline, prompt, end) for prompt in PROMPTS]
+    length = "audio_length_in_s" if name in MEL else DURATION.get(short, "duration")
+    expected = [guided(pipeline, prompt, end, length) for prompt in PROMPTS]
     for dropped in ((False, True), (True, False)):
         text = text_in_training(modality, dropped)
         for row, out in enumerate(dropped):
-            wanted, other = expected[row][out], expected[row][not out]
+            kept, left_out = expected[row] if name in UNCONDITIONAL_LAST else reversed(expected[row])
+            wanted, other = (left_out, kept) if out else (kept, left_out)
             given, numbers = wanted.noisy[None], torch.tensor([[0.0, end]])
             own = {key: values[2 * row + 1][None] for key, values in text.items()}
             time = wanted.given["timestep"].reshape(1)
