@@ -14,7 +14,9 @@ from modalign.plugins.formats.values import number, shown
 
 _KEYS = ("bytes", "path", "array", "sampling_rate", "start", "seconds", "end")
 _SAMPLES = "Write `array`, (frames,) or (channels, frames) of floating point up to 1, and `sampling_rate`."
-_RATES = (100, 1_000_000)
+RATES = (100, 1_000_000)
+"""Frames a second that a sound may have: between rates beyond these, resampling would fill the memory."""
+
 _FILE = re.compile(r"\S+\.(?:wav|w64|flac|mp3|ogg|opus|oga|m4a|aac|aiff?|webm)", re.IGNORECASE)
 _NAMES = re.compile(r"(?:other_|rejected_)?audios?(?:_(?:file)?paths?|_\d)?", re.IGNORECASE)
 
@@ -36,7 +38,7 @@ def _encoded(value: Any, column: str) -> bytes:
     from modalign.plugins.formats.float_wav import float_wav
 
     rate = value.get("sampling_rate")
-    if not isinstance(rate, int | float) or not _RATES[0] <= rate <= _RATES[1] or rate != int(rate):
+    if not isinstance(rate, int | float) or not RATES[0] <= rate <= RATES[1] or rate != int(rate):
         raise RowError(f"not a sampling rate: {shown(rate)}", _SAMPLES, column)
     try:
         samples = np.asarray(value["array"])

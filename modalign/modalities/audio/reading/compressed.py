@@ -5,11 +5,14 @@ from typing import Any, BinaryIO
 from torch import Tensor
 
 from modalign.core.errors import RowError
+from modalign.modalities.audio.reading.mpeg import aac_seconds
 
 _CURE = (
     "Convert it to FLAC or WAV, for example with `ffmpeg -i sound.m4a sound.flac`; or install torchcodec "
     "(`pip install torchcodec`) and FFmpeg's libraries."
 )
+
+_AAC = "AAC"
 
 
 class TorchcodecDecoder:
@@ -18,13 +21,14 @@ class TorchcodecDecoder:
     Args:
         decoder: A `torchcodec.decoders.AudioDecoder`.
         name: What messages call it.
+        seconds: How long it is, where its header does not say and torchcodec would guess.
     """
 
-    def __init__(self, decoder: Any, name: str) -> None:
+    def __init__(self, decoder: Any, name: str, seconds: float | None = None) -> None:
         self._decoder, self._name = decoder, name
         about = decoder.metadata
         self.rate, self.channels = int(about.sample_rate), int(about.num_channels)
-        self.frames = round((about.duration_seconds or 0.0) * self.rate)
+        self.frames = round((seconds or about.duration_seconds or 0.0) * self.rate)
 
     def read(self, first: int, count: int) -> Tensor:
         """See `Decoder.read`."""
@@ -48,7 +52,7 @@ def compressed_kind(head: bytes) -> str:
         return "Windows Media"
     # Twelve bits of synchronisation as in MP3; AAC has 0 where MP3 has the layer.
     is_aac = len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
-    return "AAC" if is_aac else ""
+    return _AAC if is_aac else ""
 
 
 def open_compressed(file: BinaryIO, kind: str, name: str) -> TorchcodecDecoder:
@@ -61,8 +65,10 @@ def open_compressed(file: BinaryIO, kind: str, name: str) -> TorchcodecDecoder:
         from torchcodec.decoders import AudioDecoder
     except (ImportError, RuntimeError):
         raise RowError(f"the sound needs torchcodec to be read: {name} is {kind}", _CURE) from None
+    seconds = aac_seconds(file) if kind == _AAC else None
+    file.seek(0)
     try:
-        return TorchcodecDecoder(AudioDecoder(file.read()), name)
+        return TorchcodecDecoder(AudioDecoder(file), name, seconds)
     except (RuntimeError, ValueError) as error:
         if "libtorchcodec" in str(error):
             raise RowError(f"the sound needs FFmpeg to be read: {name} is {kind}", _CURE) from None

@@ -12,11 +12,18 @@ from modalign.core.media import Media
 from modalign.modalities.audio.clip import Clip
 from modalign.modalities.audio.reading.chunks import missing_bytes
 from modalign.modalities.audio.reading.compressed import compressed_kind, open_compressed
+from modalign.modalities.audio.reading.mpeg import mp3_frames
 
 _PREROLL = {"MP3": 32 * 1152, "OGG": 2**18}
 """How many samples before a wanted one are decoded too. MPEG frames borrow bits from the ones before them; and a seek
 into the last page of an OGG file lands at a wrong place (libsndfile issue 885), so one into an earlier page is made: a
 page has at most 255 packets, mostly of up to 1024 samples."""
+
+TOLERANCE = 0.1
+"""By how many seconds a file's header may be wrong about its length, and a slice may end after its file."""
+
+_FLAC = 26
+"""With how many bytes a FLAC file begins until its length is said."""
 
 _REMOVE = "Remove the row, or mend the file."
 
@@ -27,7 +34,7 @@ class Decoder(Protocol):
     Attributes:
         rate: Frames a second.
         channels: 1 for mono, 2 for stereo.
-        frames: Samples in each channel, as the header says.
+        frames: Samples in each channel, as the header says, or counted where it does not.
     """
 
     rate: int
@@ -48,11 +55,18 @@ class SoundfileDecoder:
     Args:
         file: A `soundfile.SoundFile`.
         name: What messages call it.
+        counted: How many frames it has, where that is known and its header does not say.
+
+    Raises:
+        RowError: Not all of it can be read.
     """
 
-    def __init__(self, file: Any, name: str) -> None:
+    def __init__(self, file: Any, name: str, counted: int | None = None) -> None:
         self._file, self._name = file, name
         self.rate, self.channels, self.frames = int(file.samplerate), int(file.channels), int(file.frames)
+        if counted is not None:
+            self._check_guess(counted)
+            self.frames = min(self.frames, counted)
 
     def read(self, first: int, count: int) -> Tensor:
         """See `Decoder.read`."""
@@ -66,6 +80,32 @@ class SoundfileDecoder:
         except soundfile.LibsndfileError as error:
             raise RowError(f"the sound cannot be decoded: {self._name}: {error.error_string}", _REMOVE) from None
         return torch.from_numpy(samples).T.contiguous()
+
+    def _check_guess(self, counted: int) -> None:
+        """libsndfile reads no more of an MP3 without a length than it guesses from its first frames."""
+        if counted > self.frames + TOLERANCE * self.rate:
+            raise RowError(
+                f"the sound does not say how long it is: {self._name} is an MP3 of variable bit rate, and only "
+                f"{self.frames / self.rate:.1f} of its {counted / self.rate:.1f} seconds would be read",
+                "Write its header again, for example with `ffmpeg -i sound.mp3 -c copy new.mp3`, or remove the row.",
+            )
+
+
+class _Tolerant:
+    """A file that stays where it is when a damaged header sends libsndfile to before its beginning.
+
+    From a file of Python's own, that would print a traceback.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.read, self.tell = file.read, file.tell
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return self._file.tell()
 
 
 def sound_name(response: Any) -> str:
@@ -105,7 +145,8 @@ def opened(response: Media) -> Iterator[Decoder]:
     """
     name = sound_name(response)
     with response.open() as file:
-        kind = compressed_kind(file.read(16))
+        head = file.read(_FLAC)
+        kind = compressed_kind(head)
         file.seek(0)
         if kind:
             yield open_compressed(file, kind, name)
@@ -113,11 +154,22 @@ def opened(response: Media) -> Iterator[Decoder]:
         missing = missing_bytes(file)
         if missing:
             raise RowError(
-                f"the sound is cut off: {name} lacks {missing} of the bytes that its header promises",
+                f"the sound is cut off: {name} lacks {missing} of the bytes that its headers promise",
                 "Fetch or write the file again, or remove the row.",
             )
+        _check_length_is_known(head, name)
+        counted = mp3_frames(file)
         with _sound_file(file, name) as sound:
-            yield SoundfileDecoder(sound, name)
+            yield SoundfileDecoder(sound, name, counted)
+
+
+def _check_length_is_known(head: bytes, name: str) -> None:
+    """Refuse FLAC from a program that wrote into a pipe: its header has 0 for the 36 bits of its number of frames."""
+    if head[:4] == b"fLaC" and len(head) == _FLAC and int.from_bytes(head[21:], "big") & 0xF_FFFF_FFFF == 0:
+        raise RowError(
+            f"the sound does not say how long it is: {name} is FLAC that was written into a pipe",
+            "Write it again, for example with `ffmpeg -i sound.flac new.flac`, or remove the row.",
+        )
 
 
 def _sound_file(file: BinaryIO, name: str) -> Any:
@@ -125,10 +177,12 @@ def _sound_file(file: BinaryIO, name: str) -> Any:
 
     file.seek(0)
     try:
-        return soundfile.SoundFile(file)
-    except (soundfile.LibsndfileError, TypeError) as error:  # a TypeError where the name says raw samples
-        reason = getattr(error, "error_string", None) or "raw samples say neither their rate nor their type"
+        return soundfile.SoundFile(_Tolerant(file))
+    except soundfile.LibsndfileError as error:
+        # What libsndfile says of an MP3 without a whole frame; the file was opened, so it exists.
+        is_torn = "does not exist" in error.error_string
         raise RowError(
-            f"the file is not a sound that can be read: {name}: {reason}",
+            f"the file is not a sound that can be read: {name}: "
+            f"{'no frame of an MP3 in it is whole' if is_torn else error.error_string}",
             "Give WAV, FLAC, OGG, Opus, MP3 or AIFF.",
         ) from None

@@ -10,8 +10,9 @@ from modalign.core.content import content_hash
 from modalign.core.errors import RowError
 from modalign.core.media import Media, MediaSlice
 from modalign.modalities.audio.clip import Clip
-from modalign.modalities.audio.reading.decoders import opened, sound_name
+from modalign.modalities.audio.reading.decoders import TOLERANCE, Decoder, opened, sound_name
 from modalign.modalities.audio.reading.file_keys import file_key
+from modalign.plugins.formats.sounds import RATES
 
 READING_VERSION = 1
 """To be raised when the same file gives other samples, here, in `resampling`, `length` or `loudness`; part of the key
@@ -19,9 +20,6 @@ of cached latents."""
 
 MAX_NUMBERS = 2**27
 """Sounds of more samples in all channels (46 minutes of mono at 48 kHz, 512 MiB) are refused before any is decoded."""
-
-TOLERANCE = 0.1
-"""By how many seconds a slice may end after its file, and a file's header may be wrong about its length."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def read_clip(response: Any, start: float = 0.0, seconds: float | None = None) -
         )
         return Clip(_finite(response.samples[:, first : first + count], name), response.rate)
     with opened(response) as decoder:
-        info = SoundInfo(decoder.rate, decoder.channels, decoder.frames)
+        info = _info(decoder, name)
         begin, frames = _slice_of(response, info, name)
         first, count = _part(SoundInfo(info.rate, info.channels, frames), start, seconds, name)
         _check_size(count, info.channels, name)
@@ -90,7 +88,7 @@ def sound_info(response: Any) -> SoundInfo:
         _part(info, 0.0, None, name)
         return info
     with opened(response) as decoder:
-        info = SoundInfo(decoder.rate, decoder.channels, decoder.frames)
+        info = _info(decoder, name)
     return SoundInfo(info.rate, info.channels, _slice_of(response, info, name)[1])
 
 
@@ -108,6 +106,20 @@ def sound_key(response: Any) -> str:
     if isinstance(response, MediaSlice):
         return content_hash([file_key(response), float(response.start), response.seconds])
     return file_key(response)
+
+
+def _info(decoder: Decoder, name: str) -> SoundInfo:
+    """What a decoder knows.
+
+    Raises:
+        RowError: The rate is none that can be worked with.
+    """
+    if not RATES[0] <= decoder.rate <= RATES[1]:
+        raise RowError(
+            f"not a sampling rate: {name} says {decoder.rate} frames a second",
+            f"Rates are from {RATES[0]} to {RATES[1]}: mend the file, or remove the row.",
+        )
+    return SoundInfo(decoder.rate, decoder.channels, decoder.frames)
 
 
 def _slice_of(response: Media, info: SoundInfo, name: str) -> tuple[int, int]:
@@ -137,8 +149,8 @@ def _part(info: SoundInfo, start: float, seconds: float | None, name: str) -> tu
     """
     if not info.frames:
         raise RowError(f"the sound is empty: {name} has no samples", "Remove the row, or mend the file.")
-    first = round(start * info.rate)
-    last = info.frames if seconds is None else min(round((start + seconds) * info.rate), info.frames)
+    first = round(min(start * info.rate, info.frames))
+    last = info.frames if seconds is None else round(min((start + seconds) * info.rate, info.frames))
     if not 0 <= first < last:
         raise RowError(
             f"the slice holds no sound: {name} has {info.seconds:.3f} seconds, and "
