@@ -147,7 +147,9 @@ def sounding_stand_ins(recipe: str, model: Path, folder: Path) -> list[str]:
         options += ["--model.modality.seconds", "0.128" if recipe in SHORT else "0.256"]
     if recipe not in ("audio/qwen2-audio-dpo", "audio/musicgen-dpo"):
         options += ["--model.modality.cache_folder", str(folder / "cache")]
-        options += ["--trainer.callbacks.init_args.sampler.init_args.options", "{steps: 2, guidance_scale: 2.0}"]
+        length = ", seconds: 0.1" if recipe in SHORT else ""
+        sampling = f"{{steps: 2, guidance_scale: 2.0{length}}}"
+        options += ["--trainer.callbacks.init_args.sampler.init_args.options", sampling]
     return [
         *["--config", str(CONFIGS / f"{recipe}.yaml"), "--data.train", str(data), "--data.validation_rows", "2"],
         *[*options, "--data.workers", "0"],

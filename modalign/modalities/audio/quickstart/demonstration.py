@@ -25,10 +25,10 @@ The aligned model is a folder for plain diffusers, which runs the pipeline.py in
   pipeline = diffusers.DiffusionPipeline.from_pretrained("{aligned}", trust_remote_code=True)
   sound = pipeline("{caption}", duration={seconds}, num_inference_steps={steps}, guidance_scale=1.0).audios[0]
   soundfile.write("{file}", sound.T.numpy(), pipeline.sampling_rate)
-{title} on your own pairs, lines of {{"prompt": ..., "chosen": "a.wav", "rejected": "b.wav"}}, from TangoFlux:
-  modalign fit --config {config} --model.modality.model MODEL --data.train PAIRS.jsonl \\
-    --model.modality.timesteps null --model.optimizer.lr 1e-5 --trainer.accelerator auto \\
-    --trainer.default_root_dir runs/mine
+CRPO on your own pairs, lines of {{"prompt": ..., "chosen": "a.wav", "rejected": "b.wav"}}, from a TangoFlux model and
+with its authors' settings, as those of this demonstration only suit so small a model:
+  modalign recipes copy audio/tangoflux-crpo
+  modalign fit --config tangoflux-crpo.yaml --model.modality.model MODEL --data.train PAIRS.jsonl
 """
 
 
@@ -64,16 +64,13 @@ def _about(result: Learned[Sequence[Pair], Measured] | Aligned[Measured]) -> str
 
 
 def _next_steps(results: Results, seed: int) -> str:
-    task, policy = results.task, results.shown("crpo")
-    folder = task.seed_folder(seed)
+    task = results.task
     return NEXT_STEPS.format(
         sounds=task.folder / "sounds",
-        pairs=folder / "pairs",
-        aligned=task.aligned(seed, policy),
+        pairs=task.seed_folder(seed) / "pairs",
+        aligned=task.aligned(seed, results.shown("crpo")),
         caption=CAPTIONS[2],
         seconds=SECONDS,
         steps=task.plan.steps,
         file=task.folder / "sound.wav",
-        title=policy.title,
-        config=folder / policy.folder / "config.yaml",
     )

@@ -64,7 +64,7 @@ def align(task: Task, learned: Learned[Sequence[Pair], Measured], policy: Policy
     options = modality_options(task.start(seed), folder)
     config = policy.stage.config("audio", options, folder / policy.rows, folder / policy.folder, seed)
     with log_to(folder / policy.folder / "log.txt"):
-        drift = DriftLog()
+        drift = DriftLog(batches=4)
         module = fit(config, [drift])
         examination = _examination(task, seed, learned.preferences)
         measured = examination.measure(module.policy, learned.measured, drift.warnings)
