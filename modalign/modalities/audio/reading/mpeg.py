@@ -78,7 +78,8 @@ def _says_its_length(frame: bytes) -> bool:
     for name in (b"Xing", b"Info"):
         place = frame.find(name, 4, 48)
         if place > 0:
-            return bool(frame[place + 7] & 1) and any(frame[place + 8 : place + 12])
+            flags, frames = frame[place + 4 : place + 8], frame[place + 8 : place + 12]
+            return any(frames) and bool(flags[3] & 1)
     return frame[36:40] == b"VBRI"
 
 

@@ -22,6 +22,7 @@ SOUND = sounds.noise(1.0)
 WAV = sounds.encoded(SOUND, "WAV", "PCM_16")
 AIFF = sounds.encoded(SOUND, "AIFF")
 FLAC = sounds.encoded(SOUND, "FLAC")
+MP3 = sounds.encoded(SOUND, "MP3")
 OGG = sounds.encoded(SOUND, "OGG")
 OPUS = sounds.encoded(SOUND, "OGG", "OPUS")
 W64 = sounds.encoded(SOUND, "W64", "PCM_16")
@@ -73,6 +74,7 @@ BAD = {
         piped_mp3("VARIABLE", sounds.noise(2.0), sounds.silence(1.0)),
         r"does not say how long it is: .* of its 3\.\d seconds",
     ),
+    "an MP3 that ends before its length": (MP3[: MP3.index(b"Xing") + 6], "not a sound that can be read"),
     "no whole frame of an MP3": (b"\xff\xfb\x90\x00" + bytes(300), "no frame of an MP3 in it is whole"),
     "no rate": (changed(24, "<I", 0), "not a sound that can be read"),
     "an absurd rate": (changed(24, "<I", 4_000_000_000), "not a sound that can be read"),
@@ -82,7 +84,7 @@ BAD = {
 }
 SEEN_WHEN_DECODED = {
     "half a FLAC": (FLAC[: len(FLAC) // 2], "cannot be decoded"),
-    "half an MP3": (sounds.encoded(SOUND, "MP3")[:2000], "cut off: .* where its header promises 16000"),
+    "half an MP3": (MP3[:2000], "cut off: .* where its header promises 16000"),
     "NaN": (with_sample(float("nan")), "not finite"),
     "infinity": (with_sample(float("-inf")), "not finite"),
 }
