@@ -11,6 +11,7 @@ from modalign.commands.generate_models import open_models
 from modalign.commands.generate_prompts import read_prompts
 from modalign.core.content import content_hash
 from modalign.core.errors import UserError, did_you_mean
+from modalign.core.hub import resolve_model
 from modalign.core.modality import Modality
 from modalign.core.reward import Reward
 from modalign.modalities.audio.build.plan import Plan
@@ -39,6 +40,7 @@ def open_plan(options: argparse.Namespace) -> Plan:
         models.modality.check_sampling({**sampling, **variation})
     reward, judged = _reward(options.reward, models.modality)
     prompts = _texts(read_prompts(options.prompts, options.prompt_column, options.limit, models.modality))
+    reward.check_prompts(prompts)
     rewriter, rewrites = _rewriter(options, models.device, prompts)
     (load,) = models.loads.values()
     own = {name: getattr(options, name) for name in ("samples", "strategies", "rewriter", "seed", "losers")}
@@ -119,6 +121,7 @@ def _rewriter(options: argparse.Namespace, device: Any, prompts: Sequence[str]) 
         "Check model=FOLDER_OR_HUB_ID.",
     )
     modality.check_sampling(values)
+    resolve_model(folder)
     loaded = list[Any]()
 
     def policy() -> Any:

@@ -32,6 +32,7 @@ def main(argv: list[str]) -> int:
     models.modality.check_sampling(sampling)
     for judge in judges.values():
         judge.check(models.modality)
+        judge.check_prompts(prompts)
     source = {**models.source, **rewards_identity(described)}
     request = Request(models.modality, prompts, options.n, options.seed, sampling, judges, source)
     generations = Generations(options.out, request)

@@ -16,6 +16,7 @@ from modalign.commands.precheck import precheck
 from modalign.commands.sections import build_section
 from modalign.commands.trained import AVERAGE, RAW, Trained, read_trained
 from modalign.core.content import content_hash
+from modalign.core.devices import device_of
 from modalign.core.errors import UserError, did_you_mean
 from modalign.core.modality import Modality
 from modalign.plugins.manager import registry
@@ -70,7 +71,7 @@ def open_models(options: argparse.Namespace) -> Models:
     Raises:
         UserError: It does not exist, or cannot be built.
     """
-    device = _device(options.device)
+    device = device_of(options.device)
     if options.checkpoint:
         trained = read_trained(options.checkpoint, options.weights)
         loads = {ALIGNED: _trained(trained)} if options.base is False else _from_base(trained)
@@ -129,10 +130,3 @@ def _of_folder(model: str, words: Sequence[str]) -> tuple[Modality, Any]:
     arguments = {"model": model, **named_values(given, "--modality")}
     described = {"class_path": name, "init_args": arguments}
     return build(Modality, described, "--modality", "Check its options.")
-
-
-def _device(name: str | None) -> torch.device:
-    try:
-        return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise UserError(f"--device {name}: there is no such device", "Give cpu, cuda or cuda:1.") from error

@@ -13,6 +13,10 @@ from modalign.core.modality import Modality
 class Reward(ABC):
     """Scores responses; larger is better.
 
+    Whoever has several responses scores them in one call: those of all prompts that were sampled together. A score may
+    depend on the others of the call, as one does that is a response's part in how a set of them compares to real ones;
+    what else it is measured against, such as a reference set, is an option of the reward.
+
     Attributes:
         name: The short name it is registered under.
         modalities: Names of the modalities whose responses it can judge.
@@ -32,6 +36,16 @@ class Reward(ABC):
                 f"The reward {self.name!r} judges {', '.join(sorted(self.modalities))}, not {modality.name}.",
                 "Choose a reward for this modality; `modalign plugins reward` lists them.",
             )
+
+    def check_prompts(self, prompts: Sequence[Any]) -> None:  # noqa: B027
+        """Refuse prompts to which it cannot judge responses, before any is sampled; it judges all by default.
+
+        Args:
+            prompts: As `score` will be given them.
+
+        Raises:
+            UserError: Naming one.
+        """
 
     @abstractmethod
     def score(self, prompts: Sequence[Any], candidates: Sequence[Any]) -> Tensor:

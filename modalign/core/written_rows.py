@@ -35,8 +35,9 @@ class WrittenRows:
                 f"{rows} is shorter than when it was last written: {there} bytes, not {written}",
                 "Restore it, or build into another folder.",
             )
-        with rows.open("ab") as file:
-            file.truncate(written)
+        if there > written:
+            with rows.open("ab") as file:
+                file.truncate(written)
 
     def add(self, rows: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> None:
         """Write a chunk's rows, and what the journal tells of it."""

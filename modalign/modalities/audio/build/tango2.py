@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import torch
 
-from modalign.core.claims import claim
+from modalign.core.claims import check_claim, claim
 from modalign.core.errors import UserError
 from modalign.core.keys import key_seed
 from modalign.core.written_rows import WrittenRows
@@ -34,7 +34,7 @@ def build_tango2(plan: Plan) -> None:
         UserError: The folder was begun otherwise.
     """
     settings = plan.settings()
-    claim(plan.folder, settings, "pairs of sounds")
+    check_claim(plan.folder, settings, "pairs of sounds")
     rows = WrittenRows(plan.folder / ROWS, plan.folder / JOURNAL)
     done, count = sum(chunk["prompts"] for chunk in rows.chunks), len(plan.prompts)
     print(f"{count} prompts, {count - done} to go", flush=True)
@@ -63,6 +63,7 @@ def _chunk(plan: Plan, rows: WrittenRows, numbers: range) -> None:
             left_out[f"{change}: the caption has no such change"] += sum(not each for each in found)
             for all_others, each in zip(others, found, strict=True):
                 all_others += ((change, take) for take in each)
+    claim(plan.folder, plan.settings(), "pairs of sounds")
     inference = "inference" in plan.strategies
     chosen = [select(takes, other, plan.thresholds, inference) for takes, other in zip(faithful, others, strict=True)]
     written = [row for number, each in zip(numbers, chosen, strict=True) for row in _rows(plan, number, each)]

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from modalign.core.devices import device_of
 from modalign.core.errors import ConfigError, UserError, did_you_mean
+from modalign.core.hub import resolve_model
+from modalign.core.modality import Modality
 from modalign.core.reward import Reward
 from modalign.modalities.audio.clip import Clip
 from modalign.modalities.audio.rewards.heard import heard
@@ -72,6 +75,17 @@ class AudioboxAesthetics(Reward):
             weights = {name: 1 / len(AXES) for name in AXES} if axis == "mean" else {axis: 1.0}
         self.weights = dict(weights)
 
+    def check(self, modality: Modality) -> None:
+        """See `Reward.check`; and refuse a model or a device that does not exist.
+
+        Raises:
+            UserError: Naming what cannot be used.
+        """
+        super().check(modality)
+        if not Path(self.model).expanduser().is_file():
+            resolve_model(self.model, ("config.json",), self.revision)
+        device_of(self.device)
+
     def score(self, prompts: Sequence[Any], candidates: Sequence[Any]) -> Tensor:
         """Score N sounds.
 
@@ -102,9 +116,9 @@ class AudioboxAesthetics(Reward):
             raise UserError(
                 f"audiobox_aesthetics needs the package {error.name}.", "pip install 'modalign[audio-rewards]'"
             ) from error
-        device = torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         path = Path(self.model).expanduser()
-        return Aesthetics(str(path) if path.exists() else self.model, self.revision, device, self.batch_size)
+        model = str(path) if path.exists() else self.model
+        return Aesthetics(model, self.revision, device_of(self.device), self.batch_size)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_aesthetics"}

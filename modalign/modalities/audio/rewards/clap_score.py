@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from modalign.core.devices import device_of
 from modalign.core.errors import ConfigError, UserError, did_you_mean
+from modalign.core.hub import resolve_model
+from modalign.core.modality import Modality
 from modalign.core.reward import Reward
 from modalign.modalities.audio.rewards.heard import heard
 
@@ -62,6 +65,16 @@ class ClapScore(Reward):
         self.device, self.dtype = device, dtype
         self.cut = 0
 
+    def check(self, modality: Modality) -> None:
+        """See `Reward.check`; and refuse a model or a device that does not exist.
+
+        Raises:
+            UserError: Naming what cannot be used.
+        """
+        super().check(modality)
+        resolve_model(self.model, ("config.json",), self.revision)
+        device_of(self.device)
+
     def score(self, prompts: Sequence[Any], candidates: Sequence[Any]) -> Tensor:
         """Score N sounds.
 
@@ -98,7 +111,7 @@ class ClapScore(Reward):
     def _clap(self) -> "Clap":
         from modalign.modalities.audio.rewards.clap import Clap
 
-        device = torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = device_of(self.device)
         return Clap(self.model, self.revision, device, getattr(torch, self.dtype), self.batch_size)
 
     def _count_cut(self, prompts: Sequence[str]) -> None:

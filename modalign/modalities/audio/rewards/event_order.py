@@ -53,6 +53,18 @@ class EventOrder(SoundReward):
             )
         self.threshold, self.dynamic_range, self.margin = threshold, dynamic_range, margin
 
+    def check_prompts(self, prompts: Sequence[Any]) -> None:
+        """See `Reward.check_prompts`.
+
+        Raises:
+            UserError: A prompt is no text.
+            RowError: A prompt names none of the events, or one twice.
+        """
+        if strange := [prompt for prompt in prompts if not isinstance(prompt, str)]:
+            raise UserError(f"event_order was given a prompt of type {type(strange[0]).__name__}.", "Prompts are text.")
+        for prompt in prompts:
+            self._wanted(prompt)
+
     def score(self, prompts: Sequence[Any], candidates: Sequence[Any]) -> Tensor:
         """Score N sounds; see `SoundReward.score`.
 
@@ -60,8 +72,7 @@ class EventOrder(SoundReward):
             UserError: A prompt is no text.
             RowError: A prompt names none of the events, or one twice; or a file cannot be read as a sound.
         """
-        if strange := [prompt for prompt in prompts if not isinstance(prompt, str)]:
-            raise UserError(f"event_order was given a prompt of type {type(strange[0]).__name__}.", "Prompts are text.")
+        self.check_prompts(prompts)
         return super().score(prompts, candidates)
 
     def judge(self, prompt: Any, clip: Clip) -> float:

@@ -1,5 +1,6 @@
 """How far a sound stands above its noise."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -57,6 +58,16 @@ class Snr(SoundReward):
         self.references, self.measure = references, measure
         self.prompt_column, self.sound_column = prompt_column, sound_column
 
+    def check_prompts(self, prompts: Sequence[Any]) -> None:
+        """See `Reward.check_prompts`.
+
+        Raises:
+            UserError: The references cannot be read.
+            RowError: A prompt has no reference, or a row of the references cannot be used.
+        """
+        for prompt in prompts if self.references is not None else ():
+            self._reference(prompt)
+
     def judge(self, prompt: Any, clip: Clip) -> float:
         found = _estimate(mono(clip), clip.rate) if self.references is None else self._compared(prompt, clip)
         return min(max(found, -MOST), MOST)
@@ -71,13 +82,16 @@ class Snr(SoundReward):
         from modalign.modalities.audio.reading.reader import read_clip
         from modalign.modalities.audio.reading.resampling import resampled, with_channels
 
-        if prompt not in self._sounds:
-            raise RowError(f"no reference for a prompt: {prompt!r} is not in {self.references}", "Add it.", "prompt")
-        wanted = with_channels(read_clip(self._sounds[prompt]), 1)
+        wanted = with_channels(read_clip(self._reference(prompt)), 1)
         found = fitted(resampled(with_channels(clip, 1), wanted.rate), wanted.samples.shape[1], "pad").clip
         ratio = signal_noise_ratio if self.measure == "snr" else scale_invariant_signal_distortion_ratio
         decibels = float(ratio(found.samples.double(), wanted.samples.double())[0])
         return decibels if np.isfinite(decibels) else -MOST
+
+    def _reference(self, prompt: Any) -> Media:
+        if prompt not in self._sounds:
+            raise RowError(f"no reference for a prompt: {prompt!r} is not in {self.references}", "Add it.", "prompt")
+        return self._sounds[prompt]
 
     @cached_property
     def _sounds(self) -> dict[str, Media]:

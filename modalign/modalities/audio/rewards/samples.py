@@ -1,6 +1,7 @@
 """Rewards that look at samples alone: clipping, silence and length."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -87,6 +88,15 @@ class Duration(SoundReward):
         if seconds is not None and seconds < 0:
             raise ConfigError(f"duration: seconds is {seconds}.", "Give a length of at least 0.")
         self.seconds = seconds
+
+    def check_prompts(self, prompts: Sequence[Any]) -> None:
+        """See `Reward.check_prompts`.
+
+        Raises:
+            RowError: A prompt asks for no length, and no option does.
+        """
+        for prompt in prompts:
+            self._wanted(prompt)
 
     def judge(self, prompt: Any, clip: Clip) -> float:
         return -abs(clip.seconds - self._wanted(prompt))

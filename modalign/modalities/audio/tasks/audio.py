@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from modalign.core.devices import device_of
 from modalign.core.errors import ConfigError, UserError
 from modalign.core.figures import Figure, Measure, Ratio
 from modalign.core.media import Media
@@ -77,7 +78,7 @@ class AudioSets(FileTask):
         self.embedder, self.embedder_revision, self.layer = embedder, embedder_revision, layer
         self.classifier, self.classifier_revision = classifier, classifier_revision
         self.window, self.jackknife, self.unequal = window, jackknife, unequal
-        self.batch_size, self.device = batch_size, _device(device)
+        self.batch_size, self.device = batch_size, device_of(device)
 
     def sets(self) -> dict[str, list[Path]]:
         """The reference, then the generated folders; see `FileTask.sets`."""
@@ -149,13 +150,6 @@ class AudioSets(FileTask):
     @cached_property
     def _classes(self) -> Listener:
         return Classifier(str(self.classifier), self.classifier_revision, self.device)
-
-
-def _device(name: str | None) -> torch.device:
-    try:
-        return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise ConfigError(f"device is {name!r}: there is no such device", "Give cpu, cuda or cuda:1.") from error
 
 
 def _stem(row: Row) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from modalign.core.devices import device_of
 from modalign.core.errors import ConfigError, UserError, did_you_mean
 from modalign.core.reward import Reward
 from modalign.modalities.image.rewards.clip_models import ClipModel, load_clip
@@ -112,8 +113,7 @@ class ClipScore(Reward):
 
     @cached_property
     def _clip(self) -> ClipModel:
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return load_clip(self.backend, self._options, torch.device(device), self.dtype)
+        return load_clip(self.backend, self._options, device_of(self.device), self.dtype)
 
     def _encoded(self, encode: Any, inputs: Sequence[Any]) -> Tensor:
         """`(N, D)` float32 vectors of length 1."""

@@ -58,6 +58,10 @@ class Hears(Reward):
     def __init__(self, deaf: bool = False) -> None:
         self.deaf = deaf
 
+    def check_prompts(self, prompts: Sequence[Any]) -> None:
+        if "a ghost" in prompts:
+            raise UserError("nobody hears a ghost")
+
     def score(self, prompts: Sequence[Any], candidates: Sequence[Any]) -> Tensor:
         if self.deaf:
             return torch.full((len(prompts),), torch.nan)

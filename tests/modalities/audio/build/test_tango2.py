@@ -14,6 +14,7 @@ import soundfile
 import torch
 
 from modalign.cli import main
+from modalign.core.errors import UserError
 from modalign.core.parsing import parse_row
 from modalign.core.sources import open_rows
 from modalign.modalities.audio.build import tango2
@@ -150,6 +151,21 @@ def test_what_is_done_is_not_done_again(build: Build, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Singer, "sample", forbidden)
     monkeypatch.setattr(Singer, "load", forbidden)
     assert build().status == 0
+
+
+def test_a_build_that_fails_before_its_first_pairs_leaves_nothing(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(self: Singer, model: str | None = None) -> Any:
+        raise UserError("the model is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Singer, "load", gone)
+        assert "the model is gone" in build().err
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "prompts.txt").write_text("rain\na ghost")
+    assert "nobody hears a ghost" in build().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_changed_option_or_prompt_is_refused_by_name(build: Build, tmp_path: Path) -> None:

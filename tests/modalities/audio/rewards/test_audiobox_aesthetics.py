@@ -2,6 +2,7 @@
 
 import math
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -139,3 +140,7 @@ def test_models_that_cannot_be_had_are_named(folder, tmp_path):
     ):
         with pytest.raises(UserError, match=problem):
             AudioboxAesthetics(str(model)).score([""], CLIPS[:1])
+    for model, problem in ((tmp_path / "none", "no folder"), ("someone/aesthetics", "not in the local cache")):
+        with pytest.raises(UserError, match=problem):  # told before anything is sampled
+            AudioboxAesthetics(str(model)).check(SimpleNamespace(name="audio"))
+    AudioboxAesthetics(str(tmp_path / "other.pt")).check(SimpleNamespace(name="audio"))

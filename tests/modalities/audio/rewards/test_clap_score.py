@@ -1,6 +1,7 @@
 """CLAP scores against transformers' own, on tiny models with random weights."""
 
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tests import sounds
 from tests.tiny_audio.clap import LONGEST, clap
 
 RATE = 48000
+AUDIO = SimpleNamespace(name="audio")
 PROMPTS = ["a dog", "noise", "a dog", "beep"]
 
 
@@ -163,6 +165,12 @@ def test_models_that_cannot_be_had_and_mistakes_are_told(plain, tmp_path):
     ):
         with pytest.raises(UserError, match=problem):
             ClapScore(str(model)).score(["noise"], clips()[:1])
+        if problem != "model of type 'bert'":  # told before anything is sampled
+            with pytest.raises(UserError, match=problem):
+                ClapScore(str(model)).check(AUDIO)
+    with pytest.raises(UserError, match="no such device"):
+        ClapScore(str(plain), device="abacus").check(AUDIO)
+    ClapScore(str(plain)).check(AUDIO)
     with pytest.raises(UserError, match="prompt of type list"):
         ClapScore(str(plain)).score([["noise"]], clips()[:1])
     for options in ({"dtype": "float8"}, {"batch_size": 0}):

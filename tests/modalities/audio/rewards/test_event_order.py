@@ -167,6 +167,8 @@ def test_prompts_that_say_too_little_or_too_much_are_refused():
     sound = clip(noise())
     with pytest.raises(RowError, match="names no event: 'a dog'"):
         EventOrder().score(["a dog"], [sound])
+    with pytest.raises(RowError, match="names no event: 'a dog'"):
+        EventOrder().check_prompts(["noise", "a dog"])
     with pytest.raises(RowError, match="names an event twice: 'noise'"):
         EventOrder().score(["noise then a beep then noise"], [sound])
     with pytest.raises(UserError, match="prompt of type list"):

@@ -82,6 +82,9 @@ def test_duration_is_minus_the_error_to_the_option_or_to_the_prompt():
         assert of(Duration(), clip, prompt=prompt) == [-error]
     with pytest.raises(RowError, match="asks for no length: '2 sheep'"):
         of(Duration(), clip, prompt="2 sheep")
+    with pytest.raises(RowError, match="asks for no length: '2 sheep'"):
+        Duration().check_prompts(["rain for 4 seconds", "2 sheep"])
+    Duration(2.0).check_prompts(["2 sheep"])
 
 
 def test_blind_snr_is_the_true_one_where_the_sound_pauses():
@@ -119,6 +122,9 @@ def test_snr_to_a_reference_by_hand(tmp_path):
         assert -100 <= nothing <= 0
     with pytest.raises(RowError, match="no reference for a prompt: 'another'"):
         of(Snr(references), found, prompt="another")
+    with pytest.raises(RowError, match="no reference for a prompt: 'another'"):
+        Snr(references).check_prompts(["a tone", "another"])
+    Snr().check_prompts(["another"])
 
 
 @pytest.mark.parametrize(
