@@ -17,6 +17,7 @@ def _alternatives(*words: str) -> str:
 
 _CONNECTOR = re.compile(rf"\s*[,;]?\s+(?:{_alternatives(*_IN_ORDER, *_TOGETHER)})\s+|\s*[,;]\s+", re.IGNORECASE)
 _ORDER = re.compile(rf"\s*[,;]?\s+(?:{_alternatives(*_IN_ORDER)})\s+", re.IGNORECASE)
+_FIRST = re.compile(r"(?:(?:at )?first|initially),?\s+(?=\S)", re.IGNORECASE)
 _OPENING = re.compile(rf"(?P<word>{_alternatives(*_TURNED)})\s", re.IGNORECASE)
 
 
@@ -29,31 +30,35 @@ class Caption:
         connectors: One fewer, with the spaces and commas around them.
         capital: Whether the caption begins with a capital.
         end: What stands behind the last event: a full stop.
+        start: What stands before the first event, whichever it is: "first ".
     """
 
     events: tuple[str, ...]
     connectors: tuple[str, ...] = ()
     capital: bool = False
     end: str = ""
+    start: str = ""
 
     @classmethod
     def of(cls, text: str) -> "Caption":
         """Split at commas, and at words that say what comes with what or after what."""
         body = text.strip()
-        bare = body.rstrip(".!")
-        first = bare.partition(" ")[0]
-        capital = first == "A" or (first[:1].isupper() and not first.isupper())
+        bare = body.rstrip(".!?")
+        word = bare.partition(" ")[0]
+        capital = word == "A" or (word[:1].isupper() and not word.isupper())
         told = bare[:1].lower() + bare[1:] if capital else bare
+        first = _FIRST.match(told)
+        told = told[first.end() :] if first else told
         connectors = [match for match in _CONNECTOR.finditer(told) if match.start() > 0]
         starts = [0, *(match.end() for match in connectors)]
         ends = [*(match.start() for match in connectors), len(told)]
         events = tuple(told[start:end] for start, end in zip(starts, ends, strict=True))
-        return cls(events, tuple(match.group() for match in connectors), capital, body[len(bare) :])
+        joined = tuple(match.group() for match in connectors)
+        return cls(events, joined, capital, body[len(bare) :], first.group() if first else "")
 
     def __str__(self) -> str:
-        told = self.events[0] + "".join(
-            connector + event for connector, event in zip(self.connectors, self.events[1:], strict=True)
-        )
+        joined = zip(self.connectors, self.events[1:], strict=True)
+        told = self.start + self.events[0] + "".join(connector + event for connector, event in joined)
         return (told[:1].upper() + told[1:] if self.capital else told) + self.end
 
     @property

@@ -122,8 +122,14 @@ class ModelRewriter(Rewriter):
 
 
 def _said(answer: Any) -> str:
-    """The first line of an answer that says something, a chat's last message where it is one."""
+    """The first line of an answer that says something, a chat's last message where it is one.
+
+    Thoughts of a reasoning model come before it; the answer is empty where it did not get beyond them.
+    """
     text = answer if isinstance(answer, str) else answer[-1]["content"]
+    text = text.rpartition("</think>")[2]
+    if text.lstrip().startswith("<think>"):
+        return ""
     return next((line.strip().strip('"') for line in text.splitlines() if line.strip()), "")
 
 

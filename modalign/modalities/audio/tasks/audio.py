@@ -128,7 +128,8 @@ class AudioSets(FileTask):
         if self.classifier is not None:
             real = {_stem(row): _doubles(row["classes"]) for row in reference}
             pairs = [(real[_stem(row)], _doubles(row["classes"])) for row in generated]
-            found["KL"] = Ratio.mean([divergence(wanted, made) for wanted, made in pairs])
+            # By name, so that what changes between folders is a paired difference where they have the same names.
+            found["KL"] = Ratio.mean([divergence(wanted, made) for wanted, made in pairs], list(map(_stem, generated)))
             found["IS"] = inception_score(torch.stack([made for _, made in pairs]))
         return {**found, "sounds": float(len(generated)), "reference sounds": float(len(reference))}
 

@@ -15,6 +15,12 @@ from modalign.modalities.audio.build.captions import Caption
         ("Birds sing while a man speaks with music", ("birds sing", "a man speaks", "music")),
         ("FM radio, TV; then static", ("FM radio", "TV", "static")),
         ("Thunder", ("thunder",)),
+        ("What is that? Thunder?", ("what is that? Thunder",)),
+        ("First a dog barks, then rain", ("a dog barks", "rain")),
+        ("at first rain", ("rain",)),
+        ("First", ("first",)),
+        ("RAIN AND THEN A DOG", ("RAIN", "A DOG")),
+        ("Rain ,  and wind , then", ("rain", "wind", "then")),
         ("An android walks", ("an android walks",)),
         ("", ("",)),
     ],
@@ -42,6 +48,7 @@ def test_any_text_comes_back(text: str) -> None:
             ["A car passes then a man speaks before birds sing", "A man speaks then birds sing before a car passes"],
         ),
         ("A dog and a cat", []),
+        ("First a dog barks, then rain!", ["First rain, then a dog barks!"]),
     ],
 )
 def test_the_order_turned_round(text: str, turned: list[str]) -> None:

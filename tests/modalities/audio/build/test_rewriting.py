@@ -39,6 +39,24 @@ class Answers:
         return [[[{"role": "assistant", "content": text}] for text in said[:n]] for _ in prompts]
 
 
+@pytest.mark.parametrize(
+    ("answer", "caption"),
+    [
+        ("<think>\nRain, or wind?\n</think>\n\nA bell then rain", "A bell then rain"),
+        ("Rain, or wind?\n</think>\nA bell then rain", "A bell then rain"),  # the template has opened it
+        ("<think>\nRain, or", None),
+        ("\n", None),
+    ],
+)
+def test_only_what_an_answer_says_is_a_caption(answer: str, caption: str | None) -> None:
+    class Thinks:
+        def sample(self, *args: Any, **options: Any) -> list[list[str]]:
+            return [[answer]]
+
+    rewriter = ModelRewriter(Thinks(), lambda: None, INSTRUCTIONS, {})  # type: ignore[arg-type, return-value]
+    assert rewriter.rewritten(["A bell"], "temporal", 1, seed=0) == [[caption] if caption else []]
+
+
 def test_a_language_model_is_asked() -> None:
     answers = Answers()
     rewriter = ModelRewriter(answers, lambda: None, INSTRUCTIONS, {"max_new_tokens": 9})  # type: ignore[arg-type, return-value]

@@ -10,6 +10,7 @@ from scipy.linalg import sqrtm
 
 from modalign.cli import main
 from modalign.core.errors import ConfigError, UserError
+from modalign.core.figures import difference
 from modalign.core.response_files import read_rows
 from modalign.modalities.audio.tasks.audio import AudioSets
 from modalign.modalities.audio.tasks.listeners import Classifier, load_encoder
@@ -115,6 +116,17 @@ def test_few_sounds_are_warned_of(folder):
     rows = task.look(task.sets()["reference"][:8])
     with pytest.warns(UserWarning, match="covariances of 8 numbers by 8 vectors only"):
         task.measures({"reference": rows, "same": rows})
+
+
+def test_what_changes_is_paired_by_the_names_of_sounds(folder, tmp_path):
+    task = AudioSets(folder / "real", [folder / "near"], classifier=str(folder / "classifier"))
+    rows = task.look(task.sets()["reference"]) + task.look(task.sets()["near"])
+    real, near = rows[:COUNT], rows[COUNT:]
+    found = task.measures({"reference": real, "a": near[:6], "b": near[:6][::-1], "c": near[6:]})
+    same, other = (difference(found["a"]["KL"], found[name]["KL"]) for name in ("b", "c"))
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+    assert other.value != 0
+    assert other.low is None
 
 
 def test_a_row_does_not_depend_on_its_batch(folder):
