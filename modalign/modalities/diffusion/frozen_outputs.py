@@ -91,8 +91,9 @@ def stacked_prompts(records: list[Record]) -> Record:
 
 
 def _filled(values: Tensor, length: int) -> Tensor:
-    missing = length - len(values)
-    return values if not missing else torch.cat([values, values.new_zeros(missing, *values.shape[1:])])
+    filled = values.new_zeros(length, *values.shape[1:])
+    filled[: len(values)] = values  # under autocast, a CPU refuses to put float16 together
+    return filled
 
 
 def widened(values: Tensor) -> Tensor:

@@ -22,6 +22,9 @@ from modalign.modalities.diffusion.family import DiffusionFamily
 from modalign.modalities.diffusion.timesteps import Timesteps
 from modalign.modalities.diffusion.weighting import WEIGHTINGS, Weighting, error_weight
 
+GAMMA = 5.0
+"""Of min-SNR weighting, where nobody chose one: the paper's."""
+
 LIKELIHOOD_VERSION = 2
 """To be raised when the same model, latents and settings give other numbers; part of the key of a cached reference."""
 
@@ -42,7 +45,7 @@ class ErrorSettings:
 
     timesteps: Timesteps
     weighting: Weighting = "constant"
-    gamma: float = 5.0
+    gamma: float = GAMMA
     draws: int = 1
 
     def __post_init__(self) -> None:
@@ -50,6 +53,11 @@ class ErrorSettings:
             raise ConfigError(f"weighting is {self.weighting!r}.", did_you_mean(str(self.weighting), WEIGHTINGS))
         if not self.gamma > 0:
             raise ConfigError(f"min_snr_gamma is {self.gamma}.", "Give a number above 0; 5 in the paper.")
+        if self.gamma != GAMMA and self.weighting != "min_snr":
+            raise ConfigError(
+                f"min_snr_gamma is {self.gamma}, and weighting is {self.weighting}, which has none.",
+                "Set weighting: min_snr, or leave min_snr_gamma out.",
+            )
         if self.draws < 1:
             raise ConfigError(f"draws is {self.draws}.", "Give at least 1.")
 

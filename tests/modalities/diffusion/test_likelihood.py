@@ -184,7 +184,12 @@ def test_an_answer_of_another_shape_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"weighting": "min-snr"}, "min_snr"), ({"gamma": 0.0}, "gamma is 0"), ({"draws": 0}, "draws is 0")],
+    [
+        ({"weighting": "min-snr"}, "min_snr"),
+        ({"gamma": 0.0}, "gamma is 0"),
+        ({"gamma": 4.0}, "min_snr_gamma is 4.0, and weighting is constant"),
+        ({"draws": 0}, "draws is 0"),
+    ],
 )
 def test_refused(options: dict, words: str) -> None:
     with pytest.raises(ConfigError, match=words):

@@ -89,7 +89,8 @@ class LongCatAudio(AudioFamily):
     def call(self, pipeline: Any, request: SamplingRequest) -> Tensor:
         """See `AudioFamily.call`; the pipeline would round lengths down to whole latents, which are cut here."""
         rate, hop = pipeline.sample_rate, pipeline.vae_scale_factor
-        frames = min(ceil(request.seconds * rate / hop), int(LONGEST * rate // hop))
+        samples = round(request.seconds * rate)
+        frames = min(ceil(samples / hop), int(LONGEST * rate // hop))
 
         def run(places: list[int]) -> Tensor:
             sounds: Tensor = pipeline(
@@ -103,7 +104,7 @@ class LongCatAudio(AudioFamily):
             return sounds
 
         lengths = [len(pipeline.tokenizer(prompt).input_ids) for prompt in _normalised(request.prompts)]
-        return by_length(lengths, run)[..., : round(request.seconds * rate)]
+        return by_length(lengths, run)[..., :samples]
 
 
 def _normalised(prompts: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from modalign.modalities.audio.families.oobleck import decoded, encoded, hop_of
 from modalign.modalities.diffusion.family import Conditioning
 from modalign.modalities.diffusion.loading import PipelineSource
 from modalign.modalities.diffusion.noise_process import NoiseProcess
+from modalign.modalities.diffusion.sampling import any_precision
 from modalign.modalities.diffusion.schedulers import scheduler_process
 from modalign.modalities.modes import unwrapped, weights_dtype
 
@@ -105,11 +106,12 @@ class StableAudio(AudioFamily):
         """See `AudioFamily.call`."""
         negative = [request.negative_prompt] * len(request.prompts) if request.negative_prompt else None
         longest = pipeline.transformer.config.sample_size * pipeline.vae.hop_length / pipeline.vae.config.sampling_rate
-        sounds: Tensor = pipeline(
-            list(request.prompts),
-            audio_end_in_s=min(request.seconds, longest),
-            negative_prompt=negative,
-            generator=list(request.generators),
-            **chosen(num_inference_steps=request.steps, guidance_scale=request.guidance_scale),
-        ).audios
+        with any_precision(pipeline.vae.decoder):  # which stays in float32 where the encoders are in float16
+            sounds: Tensor = pipeline(
+                list(request.prompts),
+                audio_end_in_s=min(request.seconds, longest),
+                negative_prompt=negative,
+                generator=list(request.generators),
+                **chosen(num_inference_steps=request.steps, guidance_scale=request.guidance_scale),
+            ).audios
         return sounds

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from math import log
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from modalign.core.objectives.base import Needs
 from modalign.core.objectives.pairwise import Dpo
 from modalign.core.objectives.sft import Sft
 from modalign.core.objectives.weighted_sum import WeightedSum
-from modalign.modalities.audio.families.base import AudioFamily
+from modalign.modalities.audio.families.base import AudioFamily, SamplingRequest
+from modalign.modalities.audio.families.longcat_audio import LongCatAudio
 from modalign.modalities.audio.modality import Audio
 from modalign.modalities.lora import Lora
 from tests.modalities.audio.families.test_mel_latents import PROMPTS, batch_of, comparison, plain
@@ -115,8 +117,13 @@ def test_clips_are_the_plain_pipelines(audio: MakeAudio, audio_folder: Folder, n
         assert expected.std() > 1e-3
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("dtypes", [("bfloat16", "float32"), ("float32", "bfloat16")])
+@pytest.mark.parametrize(
+    ("name", "dtypes"),
+    [
+        *((name, dtypes) for name in NAMES for dtypes in (("bfloat16", "float32"), ("float32", "bfloat16"))),
+        ("stable_audio", ("float32", "float16")),  # its VAE stays in float32
+    ],
+)
 def test_a_policy_of_another_precision_than_the_encoders_makes_sound(
     audio: MakeAudio, name: str, dtypes: tuple[str, str]
 ) -> None:
@@ -128,6 +135,25 @@ def test_a_policy_of_another_precision_than_the_encoders_makes_sound(
         assert not policy._forward_pre_hooks
     rounded, exact = clips
     assert 0 < (rounded - exact).abs().mean() < 0.2 * exact.abs().mean()
+
+
+def test_longcat_samples_the_window_of_training() -> None:
+    """Its published numbers: 7 frames, as seconds and back, are a little more than 7 in floats."""
+
+    class Pipeline(SimpleNamespace):
+        def __call__(self, prompts: list[str], audio_duration_s: float, **options: Any) -> Any:
+            self.frames = int(audio_duration_s * self.sample_rate // self.vae_scale_factor)
+            return SimpleNamespace(audios=torch.zeros(len(prompts), 1, self.frames * self.vae_scale_factor))
+
+    def tokenizer(prompt: str) -> Any:
+        return SimpleNamespace(input_ids=prompt.split())
+
+    family, source = LongCatAudio.__new__(LongCatAudio), torch.Generator()
+    pipeline = Pipeline(sample_rate=24000, vae_scale_factor=2048, tokenizer=tokenizer)
+    for frames in (7, 14, 117):
+        request = SamplingRequest(["a cat"], "", frames * 2048 / 24000, None, None, [source])
+        assert family.call(pipeline, request).shape == (1, 1, frames * 2048)
+        assert pipeline.frames == frames
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "ace_step"])
