@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from modalign.core.errors import ConfigError
+from modalign.modalities.audio.families.ace_step import AceStep
 from modalign.modalities.audio.families.audioldm2 import AudioLdm2
 from modalign.modalities.audio.families.base import AudioFamily
 from modalign.modalities.audio.families.longcat_audio import LongCatAudio
@@ -105,6 +106,7 @@ def test_what_sums_up_to_the_published_windows(tmp_path: Path) -> None:
             {"transformer": {"io_channels": 256, "patch_size": 1}, "vae": SAME, "duration_embedder": {"max_val": 384}},
         ),
         (LongCatAudio, {"transformer": {"latent_dim": 64}, "vae": LONGCAT}),
+        (AceStep, {"transformer": {"audio_acoustic_hidden_dim": 64}, "vae": OOBLECK}),
     ],
 )
 def test_a_field_that_a_configuration_lacks_is_told(
