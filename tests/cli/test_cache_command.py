@@ -36,7 +36,7 @@ def test_a_dry_run_tells_the_cost_and_keeps_nothing(pictures: Path, run: Run) ->
     ran = run("cache", "--config", "images.yaml", "--dry-run")
     assert ran.status == 0, ran.err
     assert "cache: 8 images to encode, 1.0 KB each, 8.4 KB in all, in cache/latents-" in ran.out
-    assert "cache: 5 prompts to encode, 512 bytes each, 2.6 KB in all, in cache/text-" in ran.out
+    assert "cache: 5 prompts to encode, at most 512 bytes each, 2.6 KB in all, in cache/text-" in ran.out
     assert not list(pictures.glob("cache/*/*.safetensors"))
 
 

@@ -52,7 +52,7 @@ class Preparation:
         self._modality, self._cache, self._device = modality, cache, device
         self._told = [line for store in cache.stores for line in _removed(store.remove_broken())]
         self._survey = Survey(modality, cache, comparisons)
-        self._bytes = {lack.store.folder: self._first_bytes(what) for what, lack in self._lacks()}
+        self._bytes = {lack.store.folder: self._bytes_each(what) for what, lack in self._lacks()}
 
     def cost(self) -> list[str]:
         """What is there and what is not, with the bytes that will be written."""
@@ -127,18 +127,22 @@ class Preparation:
             if not self._cache.has_prompt(prompt):
                 yield prompt_key(prompt), self._modality.encode_prompt(prompt, self._device)
 
-    def _first_bytes(self, what: str) -> int:
-        """The bytes of one missing record, by making one."""
-        lack = dict(self._lacks())[what]
-        return next((record_bytes(record) for _, record in self._entries(what, lack.missing)), 0)
+    def _bytes_each(self, what: str) -> int:
+        """The bytes of one missing record, by making one: all media take as much, no prompt more than the longest."""
+        missing = dict(self._lacks())[what].missing
+        if what == PROMPTS:
+            longest = max(self._survey.prompts_of(missing), key=len, default=None)
+            return 0 if longest is None else record_bytes(self._modality.encode_prompt(longest, self._device))
+        return next((record_bytes(record) for _, record in self._entries(what, missing)), 0)
 
     def _line(self, what: str, lack: Lack) -> str:
         count, each, folder = len(lack.missing), self._bytes[lack.store.folder], lack.store.folder
         if not count:
             return f"cache: all {lack.total:,} {what} are encoded, in {folder}"
         there = f" of {lack.total:,}" if count < lack.total else ""
-        total = size_text(each * count)
-        return f"cache: {count:,}{there} {what} to encode, {size_text(each)} each, {total} in all, in {folder}"
+        most = "at most " if what == PROMPTS else ""
+        size = f"{most}{size_text(each)} each, {size_text(each * count)} in all"
+        return f"cache: {count:,}{there} {what} to encode, {size}, in {folder}"
 
     def _check_room(self) -> None:
         needed = sum(self._bytes[lack.store.folder] * len(lack.missing) for _, lack in self._lacks())

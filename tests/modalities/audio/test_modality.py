@@ -17,6 +17,8 @@ from modalign.core.objectives.pairwise import Dpo
 from modalign.modalities.audio.clip import Clip
 from modalign.modalities.audio.modality import Audio
 from modalign.modalities.audio.reading.reader import read_clip
+from modalign.modalities.diffusion.preparation import size_text
+from modalign.modalities.diffusion.shards import record_bytes
 from tests.sounds import media, noise, tone
 
 MakeAudio = Callable[..., Audio]
@@ -128,6 +130,20 @@ def test_cached_latents_are_keyed_by_everything_that_changes_them(audio_folder: 
         folders.append(modality.cache.latents.folder)
     assert folders[0] == folders[-1]
     assert len(set(folders)) == len(OTHERS) + 1
+
+
+def test_the_cost_of_prompts_is_told_by_the_longest(
+    audio_folder: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tango's encodings have as many tokens as the prompt; the empty one, of dropped captions, has one."""
+    modality = Audio(str(audio_folder("mel.tango")), cache_folder=str(tmp_path))
+    sound = media(tone(300, 0.1, RATE))
+    modality.prepare([pair(sound, sound, prompt) for prompt in PROMPTS], torch.device("cpu"))
+    assert modality.cache is not None
+    kept = [record_bytes(modality.cache.prompt(prompt)) for prompt in ("", *PROMPTS)]
+    assert kept[0] < kept[1] < kept[2]
+    told = f"4 prompts to encode, at most {size_text(kept[2])} each, {size_text(4 * kept[2])} in all"
+    assert told in capsys.readouterr().out
 
 
 def test_the_key_of_a_sound_is_its_content(audio: MakeAudio, tmp_path: Path) -> None:

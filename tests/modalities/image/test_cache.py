@@ -136,7 +136,7 @@ def test_its_cost_is_told_first_and_only_once_paid(
     assert (
         f"cache: 6 images to encode, {each / 1000:.1f} KB each, {6 * each / 1000:.1f} KB in all, in {tmp_path}" in told
     )
-    assert f"cache: 3 prompts to encode, {16 * 16 * 2} bytes each" in told
+    assert f"cache: 3 prompts to encode, at most {16 * 16 * 2} bytes each" in told
     assert not list(tmp_path.glob("cache/*/*.safetensors"))
     modality.prepare(rows, CPU)
     assert capsys.readouterr().out == told
