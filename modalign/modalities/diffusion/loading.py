@@ -191,7 +191,10 @@ def family_of_kind(source: PipelineSource, family: str | None, kind: type[KindT]
     """
     found = family_class(source, family)
     if not issubclass(found, kind):
-        raise UserError(f"{source.model!r} is of the family {found.__name__}, which makes no {media}.")
+        raise UserError(
+            f"{source.model!r} is of the family {found.__name__}, which makes no {media}.",
+            f"Name a model of {media}, or the modality that this model is of.",
+        )
     return found
 
 
