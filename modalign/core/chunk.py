@@ -126,8 +126,8 @@ class ChunkReader:
             if other_key(other, self.modality) not in (None, key):
                 return other
         raise ConfigError(
-            "The objective wants a row with another prompt (or another image) beside each, and the rows read together "
-            f"from {comparison.source} have one prompt only, or one image.",
+            "The objective wants a row with another prompt (or another image or sound) beside each, and the rows that "
+            f"were read together from {comparison.source} and can be used have the same.",
             "Use larger batches, or data.streaming: false.",
         )
 

@@ -12,8 +12,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from modalign.core.ahead import computed_ahead, cores
 from modalign.core.batch import Comparison, Example
 from modalign.core.content import short_hash
-from modalign.core.data_report import DataReport, LeftOut, SourceReport
-from modalign.core.errors import ConfigError, RowError
+from modalign.core.data_report import DataReport, LeftOut, SourceReport, refusal
+from modalign.core.errors import ConfigError, RowError, UserError
 from modalign.core.extra_cells import LatestOther, OtherRow, Place, add_cells, needs_other_row, other_key
 from modalign.core.format import Format
 from modalign.core.modality import Modality
@@ -93,6 +93,7 @@ class Scan:
         """Look at every row.
 
         Raises:
+            UserError: Other rows are wanted, and a source has none that can be used.
             ConfigError: Other rows are wanted, and all rows of a source are alike.
         """
         for number, count in enumerate(self._counts):
@@ -175,28 +176,41 @@ class Scan:
         """The last two different rows of a source: what its first rows are paired with.
 
         Raises:
+            UserError: None of its rows can be used.
             ConfigError: All its usable rows are alike.
         """
-        others = LatestOther()
+        others, usable, unusable = LatestOther(), 0, list[LeftOut]()
+        source = self._sources[number]
         for index in reversed(range(count)):
-            for part, comparison in reversed(list(enumerate(self._usable(number, index)))):
+            try:
+                comparisons = self._usable(number, index)
+            except RowError as error:
+                unusable.insert(0, LeftOut.of(error, *source.place(index)))
+                continue
+            usable += len(comparisons)
+            for part, comparison in reversed(list(enumerate(comparisons))):
                 others.add(OtherRow(other_key(comparison, self._modality), (number, index, part), comparison))
                 if others.complete:
                     return others
+        reasons = refusal(unusable, count).message
+        if unusable and not usable:
+            raise UserError(reasons, "Mend them: none is left to learn from.")
         raise ConfigError(
-            "The objective wants a row with another prompt (or another image) beside each, and all usable rows of "
-            f"{self._sources[number].name} have the same prompt or image.",
-            "Use data with several, or an objective and image variant that take nothing from other rows.",
+            "The objective wants a row with another prompt (or another image or sound) beside each, and all usable "
+            f"rows of {source.name} have the same." + (f"\n{reasons}" if unusable else ""),
+            "Use data with several, or an objective and variant that take nothing from other rows.",
         )
 
-    def _usable(self, number: int, index: int) -> list[Comparison]:
-        try:
-            source = self._sources[number]
-            comparisons = parse_row(source[index], self._formats[number], source.place(index))
-            for comparison in comparisons:
-                self._modality.encode(comparison)
-        except RowError:
-            return []
+    def _usable(self, number: int, index: int) -> Sequence[Comparison]:
+        """The comparisons of a row.
+
+        Raises:
+            RowError: One of them cannot be used.
+        """
+        source = self._sources[number]
+        comparisons = parse_row(source[index], self._formats[number], source.place(index))
+        for comparison in comparisons:
+            self._modality.encode(comparison)
         return comparisons
 
 

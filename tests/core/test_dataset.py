@@ -224,7 +224,7 @@ def test_mismatched_cells_never_share_the_prompt_and_do_not_depend_on_who_asks(t
     rows = [pair(prompt, f"a{n}", "b") if prompt else pair("p", "") for n, prompt in enumerate(prompts)]
     source = write(tmp_path_factory.mktemp("data") / "a.jsonl", rows)
     if len(set(prompts) - {""}) < 2:
-        with pytest.raises(ConfigError, match="same prompt"):
+        with pytest.raises(UserError, match=r"have the same\." if any(prompts) else "rows cannot be used"):
             build(source, extra_roles=["mismatched"], on_bad_row="skip")
         return
     dataset = build(source, extra_roles=["mismatched"], on_bad_row="skip")
@@ -233,6 +233,14 @@ def test_mismatched_cells_never_share_the_prompt_and_do_not_depend_on_who_asks(t
         other = int(comparison.candidate("mismatched").response[1:])
         assert prompts[other] not in (comparison.prompt, "")
     assert asked_backwards == [dataset[n].comparison for n in range(len(dataset))]
+
+
+def test_why_there_is_no_other_row_is_told(tmp_path):
+    rows = [pair("p", "", "b"), pair("p", "a", "b"), pair("q", "a", 3)]
+    with pytest.raises(UserError, match=r"3 of 3 rows cannot be used:\n(.*row \d.*: int 3\n.*\n?){3}"):
+        build(write(tmp_path / "a.jsonl", [{**row, "rejected": 3} for row in rows]), extra_roles=["mismatched"])
+    with pytest.raises(ConfigError, match=r"(?s)have the same\.\n2 of 3 rows cannot be used:.*row 0.*row 2.*int 3"):
+        build(write(tmp_path / "b.jsonl", rows), extra_roles=["mismatched"], on_bad_row="skip")
 
 
 def test_mismatched_cells_stay_within_their_source(tmp_path):
@@ -276,7 +284,7 @@ def test_a_modality_gets_another_row_which_differs_in_what_it_says(tmp_path):
     assert [c.candidate("mismatched").response for c in found] == ["a2", "a2", "a1", "a2", "a1", "a4"]
     without = build(source, modality=Neighbours(), extra_roles=[]).comparison(0)
     assert without.roles == ("chosen", "rejected")
-    with pytest.raises(ConfigError, match="same prompt or image"):
+    with pytest.raises(ConfigError, match="have the same"):
         build(pairs(tmp_path / "b.jsonl", "p1", "q1", "s0"), modality=Neighbours(), extra_roles=roles)
 
 

@@ -196,7 +196,7 @@ def test_a_mismatched_cell_holds_another_prompts_response(tmp_path: Path) -> Non
     assert all("mismatched" in batch.roles and batch.mask.all() for _, batch in batches)
     one_prompt = tmp_path / "one.jsonl"
     one_prompt.write_text(json.dumps({"prompt": "a", "chosen": "b", "rejected": "c"}) + "\n")
-    with pytest.raises(ConfigError, match="one prompt only"):
+    with pytest.raises(ConfigError, match="have the same"):
         list(
             stream_batches(
                 stream(one_prompt, extra_roles=Kto.extra_roles),

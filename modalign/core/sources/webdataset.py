@@ -1,7 +1,8 @@
 """Webdataset shards: tar files in which neighbours that share their name up to its first dot make one row.
 
 The members `000.caption.txt`, `000.jpg_0.jpg` and `000.label_0.txt` are a row with the columns `caption`, `jpg_0` and
-`label_0`; a member with one suffix only, `000.jpg`, is the column `jpg`. Every key of `000.json` is a column.
+`label_0`; a member with one suffix only, `000.jpg` or `000.JPG`, is the column `jpg`. Every key of `000.json` is a
+column.
 
 Text (.txt) and JSON are decoded, classes (.cls) are integers, and everything else stays bytes. Text members know no
 types: "0.5" may be a number. Folders, hidden files and files without a suffix belong to no row.
@@ -21,7 +22,7 @@ from modalign.core.sources.files import Spans
 from modalign.core.sources.jsonl import parse_object
 
 _PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "mp4")
-_SOUNDS = ("wav", "flac", "mp3", "ogg", "opus", "aiff", "m4a")
+_SOUNDS = ("wav", "w64", "flac", "mp3", "ogg", "oga", "opus", "aiff", "aif", "m4a", "aac")
 _TYPED = ("txt", "json", "cls")
 _BLOCK = 512
 _TAIL = 1 << 20
@@ -159,7 +160,7 @@ def _row(content: bytes) -> TextRow:
 def _columns(suffixes: str, content: bytes) -> dict[str, Any]:
     name, _, kind = suffixes.rpartition(".")
     kind = kind.lower()
-    column = name if name and kind in (*_TYPED, *_PICTURES, *_SOUNDS) else suffixes
+    column = name or kind if kind in (*_TYPED, *_PICTURES, *_SOUNDS) else suffixes
     if kind == "json":
         return {name: _json(content, name)} if name else parse_object(content)
     if kind == "txt":

@@ -43,6 +43,8 @@ def test_neighbours_with_one_name_are_a_row_and_are_decoded_by_their_suffix(tmp_
         ("a/000.cls", " 7\n"),
         ("a/000.weight.v2.npy", b"\x93NUMPY"),
         ("a/000.seg.v2.PNG", b"\x89PNG"),
+        ("a/000.WAV", b"RIFF"),
+        ("a/000.chosen.aif", b"FORM"),
     ]
     (row,) = (open_rows(shard(tmp_path / "a.tar", members))[0],)
     assert isinstance(row, TextRow)
@@ -55,6 +57,8 @@ def test_neighbours_with_one_name_are_a_row_and_are_decoded_by_their_suffix(tmp_
         "cls": 7,
         "weight.v2.npy": b"\x93NUMPY",
         "seg.v2": b"\x89PNG",
+        "wav": b"RIFF",
+        "chosen": b"FORM",
     }
 
 

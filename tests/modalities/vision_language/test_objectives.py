@@ -135,7 +135,7 @@ def test_rows_of_data_swap_images_with_rows_of_another_image(
     contexts = [dataset.comparison(number).candidate("chosen@other_image").context for number in range(4)]
     assert [images_of(context)[0].path for context in contexts] == [picture[seed] for seed in (2, 2, 1, 1)]
     assert len(set(dataset.prompt_keys)) == 4
-    with pytest.raises(ConfigError, match="same prompt or image"):
+    with pytest.raises(ConfigError, match="have the same"):
         ComparisonDataset([source], VisionPreference(), build(Swapped()), extra_roles=roles, max_rows=2)
 
 

@@ -15,5 +15,5 @@ class AudioFormat(MediaFormat):
     option: ClassVar[str] = "audio"
     known: ClassVar[tuple[str, ...]] = (
         *("audio", "sound", "audio_path", "audio_filepath", "file_name"),
-        *("wav", "flac", "mp3", "ogg", "opus"),
+        *("wav", "w64", "flac", "mp3", "ogg", "oga", "opus", "aiff", "aif", "m4a", "aac"),
     )

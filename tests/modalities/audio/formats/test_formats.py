@@ -116,7 +116,9 @@ def test_bad_pairs_are_refused(change, problem, column):
     assert caught.value.cure
 
 
-@pytest.mark.parametrize("audio", ["audio", "sound", "audio_path", "file_name", "wav", "flac", "mp3", "ogg"])
+@pytest.mark.parametrize(
+    "audio", ["audio", "sound", "audio_path", "file_name", "wav", "flac", "mp3", "ogg", "aif", "m4a"]
+)
 def test_single_sounds_under_their_common_names(audio):
     (demonstration,) = AudioCaptions().parse({"caption": "rain", audio: "a.wav"})
     assert AudioCaptions().matches({"caption": "rain", audio: "a.wav"})
