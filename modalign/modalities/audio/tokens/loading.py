@@ -10,7 +10,14 @@ from modalign.core.hub import resolve_model
 from modalign.modalities.audio.tokens.family import TokenFamily, TokenSource, frozen_pattern
 from modalign.modalities.explained import explained
 from modalign.modalities.lora import ALL_LINEAR, Lora, add_lora
-from modalign.modalities.text.loading import LoadOptions, base_of, is_adapter, load_merged, load_weights
+from modalign.modalities.text.loading import (
+    TOKENIZER_FILES,
+    LoadOptions,
+    base_of,
+    is_adapter,
+    load_merged,
+    load_weights,
+)
 from modalign.modalities.text.model_checks import repair_generation_config
 from modalign.modalities.text.preparation import checkpoint_activations
 
@@ -75,6 +82,8 @@ def load_tokenizer(source: TokenSource) -> Any:
     """
     from transformers import AutoTokenizer
 
+    # Of a folder without one, transformers makes a tokenizer of its own, to which all is unknown.
+    resolve_model(source.processor, TOKENIZER_FILES, source.processor_revision)
     with explained(f"the tokenizer of {source.processor!r}"):
         return AutoTokenizer.from_pretrained(
             source.processor, revision=source.processor_revision, trust_remote_code=False
@@ -104,7 +113,7 @@ def load_policy(name: str, family: TokenFamily, options: LoadOptions) -> Any:
         options: How weights become a model.
 
     Raises:
-        UserError: It cannot be found, is of another family, or lacks weights.
+        UserError: It cannot be found, is of another family or takes other codes, or lacks weights.
     """
     import transformers
 
@@ -115,6 +124,13 @@ def load_policy(name: str, family: TokenFamily, options: LoadOptions) -> Any:
         config = transformers.AutoConfig.from_pretrained(folder, revision=options.revision, trust_remote_code=False)
     if type(config) is not type(family.config):
         raise UserError(f"{name!r} is no {family.model_class}.", "Name a model of the policy's own class.")
+    pattern = type(family)(config, family.source).pattern
+    if pattern != family.pattern:
+        raise UserError(
+            f"{name!r} does not take the policy's codes: it has {pattern.codebooks} codebooks with delays "
+            f"{pattern.delays}, and the policy {family.pattern.codebooks} with {family.pattern.delays}.",
+            "Name a model of the policy's own codes, for MusicGen one as mono or stereo as the policy.",
+        )
     model = load_weights(name, folder, config, getattr(transformers, family.model_class), options)
     repair_generation_config(model)
     return model

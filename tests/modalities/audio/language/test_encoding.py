@@ -1,6 +1,7 @@
 """From prompts with sounds to what the processor makes of them, and to refusals."""
 
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from modalign.core.media import Media, MediaSlice
 from modalign.modalities.audio.language.modality import AudioLanguage
 from modalign.modalities.audio.language.model_checks import check_audio_tokens
 from modalign.modalities.audio.reading.resampling import resampled, with_channels
+from modalign.modalities.text.modality import Text
+from modalign.modalities.vision_language.modality import VisionLanguage
 from modalign.modalities.vision_language.prompts import AUDIO, question
 from tests import sounds
 from tests.tiny_audio.language import LONGEST, RATE
@@ -124,6 +127,16 @@ def test_a_prompt_that_does_not_fit_is_refused_with_its_sounds_counted(modality_
     with pytest.raises(RowError, match=r"too long: it has \d+ tokens, 6 of them for 1 sounds, and \d+ fit") as told:
         modality_of(max_prompt_length=20).encode(comparison([clip(0)]))
     assert "too_long" not in str(told.value)
+
+
+def test_options_that_models_of_other_media_have_too_are_alike() -> None:
+    """They are written out in each constructor, so that each can be read alone."""
+    text, seeing, hearing = (signature(kind.__init__).parameters for kind in (Text, VisionLanguage, AudioLanguage))
+    shared = seeing.keys() & hearing.keys()
+    assert {name: seeing[name] for name in shared} == {name: hearing[name] for name in shared}
+    other = {"max_length"}  # media are long
+    assert all(text[name] == hearing[name] for name in (text.keys() & hearing.keys()) - other)
+    assert len(shared) > 15
 
 
 def test_options_are_refused_by_name() -> None:

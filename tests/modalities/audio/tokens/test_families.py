@@ -100,6 +100,14 @@ def test_codecs_of_another_number_of_codebooks(token_folder: MakeFolder, tmp_pat
         AudioTokens(model).codec  # noqa: B018
 
 
+def test_a_model_without_its_tokenizer(token_folder: MakeFolder, tmp_path: Path) -> None:
+    modality = AudioTokens(altered(token_folder("musicgen"), tmp_path / "model"), cache="off")
+    for file in (tmp_path / "model").glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(UserError, match=r"holds none of the expected files: tokenizer_config\.json"):
+        modality.encode(pair("a dog", noise(), noise()))
+
+
 def test_a_processor_that_names_no_codec(token_folder: MakeFolder) -> None:
     modality = AudioTokens(str(token_folder("dia")), processor=str(token_folder("musicgen")))
     with pytest.raises(UserError, match="names no codec"):
