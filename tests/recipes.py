@@ -170,6 +170,8 @@ def stand_ins(recipe: str, model: Path, folder: Path) -> list[str]:
         else ["--model.modality.max_length", "400" if pictured else "120"]
     )
     held_out = "2" if image else "4"
+    if image:
+        size += ["--trainer.callbacks.init_args.sampler.init_args.options", "{steps: 2, guidance_scale: 2.0}"]
     return [
         *["--config", str(CONFIGS / f"{recipe}.yaml"), "--data.train", str(data), "--data.validation_rows", held_out],
         *["--model.modality.model", str(model), *size, "--data.workers", "0"],

@@ -63,6 +63,8 @@ SMOKE = Plan(
     imitate=Stage("sft", 1e-3, {"max_epochs": 1}, 32),
     align=Stage("dpo", 5e-4, {"max_epochs": 1}, 32, options={"beta": 1.0}),
     hidden_size=32,
+    draws=2,
+    pairs=1,
     samples=1,
 )
 """Everything once in seconds: shows that it runs, not that it works."""

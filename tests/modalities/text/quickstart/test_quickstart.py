@@ -37,7 +37,7 @@ def test_results_are_written_for_machines(run: Path) -> None:
         assert reward["low"] < reward["mean"] < reward["high"]
         assert reward["by_seed"] == [{name: reward[name] for name in ("mean", "low", "high")}]
     sizes = results["pairs"][0]["trained_on"]
-    assert sizes["rows"] + sizes["ties"] == 2 * 276
+    assert sizes["rows"] + sizes["ties"] == 276
     assert len(results["conclusions"]) == 5
 
 
