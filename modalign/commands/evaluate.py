@@ -40,6 +40,7 @@ def main(argv: list[str]) -> int:
         return 0
     if argv[0].startswith("-"):
         raise UserError(f"the option {argv[0]} stands before the task", "Write `modalign eval TASK [options]`.")
+    no_bars_off_terminal()
     task: type[Measurement] = registry().load("task", argv[0])
     from modalign.core.task import FileTask, Task
 
@@ -56,7 +57,6 @@ def _compare(kind: "type[FileTask]", argv: list[str]) -> None:
     parser = _parser(kind, _FILES)
     add_task_options(parser, kind)
     options = parser.parse_args(argv)
-    no_bars_off_terminal()
     task, described = build_task(kind, options)
     from modalign.core.answer_folder import FIGURES
     from modalign.core.file_evaluation import FileEvaluation
@@ -80,7 +80,6 @@ def _evaluate(kind: "type[Task]", argv: list[str]) -> None:
     add_task_options(parser, kind)
     options = parser.parse_args(argv)
     _check(options)
-    no_bars_off_terminal()
     task, described = build_task(kind, options)
     from modalign.commands.generate_models import open_models
     from modalign.core.answer_folder import FIGURES
