@@ -56,7 +56,12 @@ class Media:
         return file
 
     def _opened(self) -> BinaryIO:
-        return BytesIO(self.data) if self.data is not None else Path(self.path).open("rb")
+        if self.data is not None:
+            return BytesIO(self.data)
+        path = Path(self.path)
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError("it is no file but a pipe or a device")  # one has no end, or waits for somebody to write
+        return path.open("rb")
 
     def _unreadable(self, error: OSError) -> RowError:
         return RowError(

@@ -35,9 +35,7 @@ class TorchcodecDecoder:
         try:
             found = self._decoder.get_samples_played_in_range(first / self.rate, (first + count) / self.rate)
         except (RuntimeError, ValueError, IndexError) as error:
-            raise RowError(
-                f"the sound cannot be decoded: {self._name}: {error}", "Remove the row, or mend the file."
-            ) from None
+            raise _undecodable(self._name, error) from None
         samples: Tensor = found.data[:, :count]
         return samples.contiguous()
 
@@ -72,4 +70,10 @@ def open_compressed(file: BinaryIO, kind: str, name: str) -> TorchcodecDecoder:
     except (RuntimeError, ValueError) as error:
         if "libtorchcodec" in str(error):
             raise RowError(f"the sound needs FFmpeg to be read: {name} is {kind}", _CURE) from None
-        raise RowError(f"the sound cannot be decoded: {name}: {error}", "Remove the row, or mend the file.") from None
+        raise _undecodable(name, error) from None
+
+
+def _undecodable(name: str, error: Exception) -> RowError:
+    """Of what torchcodec says, the first line; the others ask to report the error to its authors."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return RowError(f"the sound cannot be decoded: {name}: {reason}", "Remove the row, or mend the file.")

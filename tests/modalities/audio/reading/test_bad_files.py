@@ -1,6 +1,7 @@
 """Every bad file is refused with its name, whether it is asked for its samples or for its length."""
 
 import io
+import os
 import struct
 import sys
 from pathlib import Path
@@ -148,7 +149,14 @@ def test_chunks_after_the_samples_are_passed_over() -> None:
 
 @pytest.mark.parametrize("read", [read_clip, sound_info, sound_key])
 def test_paths_that_are_no_files(tmp_path: Path, read: Any) -> None:
-    for path, problem in ((tmp_path, "Is a directory"), (tmp_path / "none.wav", "No such file")):
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    for path, problem in (
+        (tmp_path, "Is a directory"),
+        (tmp_path / "none.wav", "No such file"),
+        (pipe, "a pipe or a device"),
+        (Path("/dev/zero"), "a pipe or a device"),
+    ):
         with pytest.raises(RowError, match=problem) as caught:
             read(Media(str(path)))
         assert str(path) in str(caught.value)
@@ -238,7 +246,7 @@ class NoFfmpeg:
 
 class Damaged:
     def __init__(self, source: BinaryIO) -> None:
-        raise ValueError("Failed to open input buffer: Invalid data found")
+        raise ValueError("Failed to open input buffer: Invalid data found\nPlease report an issue")
 
 
 def install(monkeypatch: pytest.MonkeyPatch, decoder: Any) -> None:
@@ -272,3 +280,4 @@ def test_torchcodec_that_does_not_read(decoder: Any, problem: str, monkeypatch: 
     with pytest.raises(RowError, match=problem) as caught:
         read_clip(Media(NAME, COMPRESSED["AAC"]))
     assert NAME in str(caught.value)
+    assert "report" not in str(caught.value)
