@@ -1,12 +1,13 @@
 """Models whose sounds go another way than Qwen2-Audio's, and what of them is refused."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from transformers import Gemma3nAudioFeatureExtractor, VoxtralProcessor
+from transformers import AutoModelForMultimodalLM, AutoProcessor, Gemma3nAudioFeatureExtractor, VoxtralProcessor
 
 from modalign.core.errors import ConfigError, UserError
 from modalign.core.objectives.base import Needs
@@ -19,7 +20,7 @@ from modalign.modalities.vision_language.towers import pathway_of
 from tests import sounds
 from tests.tiny_audio.language import OTHERS, RATE
 
-from .rows import batch_of, clip, comparison, direct_logps
+from .rows import batch_of, clip, comparison, direct_logps, moved
 
 ModalityOf = Callable[..., AudioLanguage]
 LONGEST_OF_OTHERS = {"qwen2_5_omni": RATE, "musicflamingo": 2 * RATE, "granite_speech": None}
@@ -41,6 +42,16 @@ def test_log_probabilities_are_those_of_a_forward_of_each_row_alone(modality_of:
                 assert own.item() == pytest.approx(direct.sum().item(), rel=1e-5, abs=1e-4)
     assert isinstance(pathway_of(model, batch.inputs), Embedded if name == "qwen2_5_omni" else RowByRow)
     assert modality.medium.longest == LONGEST_OF_OTHERS[name]
+
+
+def test_of_a_qwen_omni_the_thinker_is_exported(modality_of: ModalityOf, tmp_path: Path) -> None:
+    modality = modality_of("qwen2_5_omni")
+    policy = moved(modality.load())
+    modality.export(policy, tmp_path / "out", "card")
+    plain = AutoModelForMultimodalLM.from_pretrained(tmp_path / "out")
+    weights = policy.state_dict()
+    assert all(torch.equal(weight, weights[name]) for name, weight in plain.state_dict().items())
+    assert type(AutoProcessor.from_pretrained(tmp_path / "out")) is type(modality.processor)
 
 
 def test_no_more_is_refused_than_a_processor_cuts() -> None:
@@ -88,7 +99,7 @@ def test_models_whose_own_forward_does_not_fit_or_draws_are_refused(
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_model_with_an_adapter_of_its_own_is_refused(modality_of: ModalityOf, tmp_path: Any) -> None:
+def test_a_model_with_an_adapter_of_its_own_is_refused(modality_of: ModalityOf, tmp_path: Path) -> None:
     from peft import LoraConfig
 
     model: Any = modality_of("granite_speech").load()

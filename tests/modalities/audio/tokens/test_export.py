@@ -86,7 +86,5 @@ def test_exports_that_cannot_be_had(tokens: MakeTokens, tmp_path: Path) -> None:
 def test_a_second_model_is_of_the_same_class(tokens: MakeTokens, token_folder: Callable[[str], Path]) -> None:
     with pytest.raises(UserError, match="is no DiaForConditionalGeneration"):
         tokens("dia").load(str(token_folder("musicgen")))
-    with pytest.raises(
-        UserError, match=r"has 4 codebooks with delays \(0, 0, 1, 1\), and the policy 3 with"
-    ):
+    with pytest.raises(UserError, match=r"has 4 codebooks with delays \(0, 0, 1, 1\), and the policy 3 with"):
         tokens("musicgen").load(str(token_folder("musicgen_stereo")))
