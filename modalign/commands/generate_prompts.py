@@ -1,5 +1,6 @@
 """The prompts that `modalign generate` is given: a line each, or a row each."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def read_prompts(path: Path, column: str, limit: int | None, modality: Modality)
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # without a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UserError(f"--prompts: {path} cannot be read: {reason}", "Check the path.") from error
@@ -45,14 +46,20 @@ def _rows(path: Path, column: str, limit: int | None, modality: Modality) -> lis
             break
         if isinstance(row, RowError):
             raise row
-        if not row.get(column):
-            problem = f"the column {column!r} is empty" if column in row else f"there is no column {column!r}"
-            cure = f"Name it by --prompt-column; {did_you_mean(column, list(row))}"
-            raise RowError(problem, cure).at(str(path), number)
         try:
+            _check_filled(row, column)
             prompts.append(located(modality.prompt_of(row, column), folder))
             for file in files_of(prompts[-1]):
                 file.open().close()  # so that none is found missing when others have been answered
         except RowError as error:
             raise error.at(str(path), number) from None
     return prompts
+
+
+def _check_filled(row: Mapping[str, Any], column: str) -> None:
+    if column not in row:
+        cure = f"Name it by --prompt-column; {did_you_mean(column, list(row))}"
+        raise RowError(f"there is no column {column!r}", cure)
+    value = row[column].strip() if isinstance(row[column], str) else row[column]
+    if not value:
+        raise RowError(f"the column {column!r} is empty", "Write a prompt, or remove the row.")
