@@ -28,7 +28,7 @@ MEL = Mel(rate=RATE, fft=1024, hop=512, window=1024, mels=16, high=RATE / 2, mea
 """What the model denoises; mean and standard deviation are those of the generated sounds, rounded."""
 
 EXAMPLES = 64
-REAL = 192
+REAL = 96
 QUARTERS, BANDS = 4, 8
 FLOOR = 0.02
 """Magnitudes far below it are barely heard, and hardly count."""
