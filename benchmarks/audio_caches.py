@@ -16,8 +16,8 @@ import numpy as np
 import soundfile
 import torch
 from caches import Medium, add_options, measure
-from modalign.modalities.audio.formats.audio_pairs import AudioPairs
 
+from modalign.modalities.audio.formats.audio_pairs import AudioPairs
 from modalign.modalities.audio.modality import Audio
 
 FILE_RATE = 44100
@@ -28,8 +28,8 @@ TEXT_WIDTH = 128
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add_options(parser)
-    parser.add_argument("--seconds", type=float, default=2.56, help="of each sound")
-    parser.add_argument("--unet", type=int, default=96, help="channels of the UNet's first level")
+    parser.add_argument("--seconds", type=float, default=1.28, help="of each sound")
+    parser.add_argument("--unet", type=int, default=64, help="channels of the UNet's first level")
     parser.add_argument("--vae", type=int, default=32, help="channels of the VAE's first level")
     measure(Medium("clips", write_model, write_pairs, modality, AudioPairs), parser.parse_args())
 
@@ -54,7 +54,7 @@ def write_pairs(folder: Path, rows: int) -> None:
 
 
 def write_model(folder: Path, options: argparse.Namespace) -> None:
-    """Tango's classes and proportions, smaller: T5, a UNet of two levels, a VAE of factor 4, a vocoder."""
+    """Tango's classes, smaller: T5, a UNet of two levels, with attention at the lower one, a VAE, a vocoder."""
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig, T5Config, T5EncoderModel, T5Tokenizer
 
@@ -72,8 +72,8 @@ def write_model(folder: Path, options: argparse.Namespace) -> None:
         out_channels=8,
         block_out_channels=(options.unet, 2 * options.unet),
         layers_per_block=2,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         attention_head_dim=8,
         cross_attention_dim=TEXT_WIDTH,
     )

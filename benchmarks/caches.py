@@ -1,8 +1,9 @@
 """What the caches of latents, prompts and references save a training run: the part that all media share.
 
-Every run is a process of its own, so that its peak of memory is its own; the runs take turns. The caches are filled
-before anything is timed, for which `modalign cache` and the start of a run are there. A step is everything between two
-batches: reading, decoding, encoding where nothing is cached, policy, reference, backward pass and AdamW.
+Every run is a process of its own, so that its peak of memory is its own; they are forked from one that has imported
+everything, and take turns. The caches are filled before anything is timed, for which `modalign cache` and the start of
+a run are there. A step is everything between two batches: reading, decoding, encoding where nothing is cached, policy,
+reference, backward pass and AdamW.
 
 CPU time counts all threads, and bears other programs on the machine better than the clock does. Memory is what a run
 adds to a process that has imported everything: resident on the CPU, allocated on a GPU.
@@ -11,6 +12,7 @@ adds to a process that has imported everything: resident on the CPU, allocated o
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -33,6 +35,8 @@ from modalign.core.reference import AdapterReference, CachedReference, FrozenRef
 from modalign.modalities.lora import Lora
 
 WARM_UP = 2
+IMPORTS = ("lightning.pytorch", "transformers", "diffusers.pipelines.pipeline_utils", "peft", "modalign.core.reference")
+"""What takes long to import, and is there before a run's process begins."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +95,9 @@ class Medium:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that every medium has."""
-    parser.add_argument("--rows", type=int, default=4, help="pairs a batch")
-    parser.add_argument("--steps", type=int, default=8, help="timed steps a run")
-    parser.add_argument("--repeats", type=int, default=3, help="how often each run is made")
+    parser.add_argument("--rows", type=int, default=2, help="pairs a batch")
+    parser.add_argument("--steps", type=int, default=4, help="timed steps a run")
+    parser.add_argument("--repeats", type=int, default=2, help="how often each run is made")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--accelerator", choices=("cpu", "cuda"), default="cpu")
 
@@ -104,17 +108,21 @@ def measure(medium: Medium, options: argparse.Namespace) -> None:
         medium.write_model(Path(folder) / "model", options)
         medium.write_pairs(Path(folder), options.rows * (options.steps + WARM_UP + 1))
         for run in RUNS:
-            _alone(medium, run, Path(folder), options)  # fills the caches, and warms the files up
+            if run.reference == "cached":
+                _alone(medium, run, Path(folder), options)  # fills the caches, and warms the files up
         measured: dict[Run, list[Measured]] = {run: [] for run in RUNS}
-        for _ in range(options.repeats):
+        for repeat in range(options.repeats):
             for run in RUNS:
+                print(f"repeat {repeat + 1} of {options.repeats}: {run}", file=sys.stderr, flush=True)
                 measured[run].append(_alone(medium, run, Path(folder), options))
     _print_table(measured, 2 * options.rows, medium.media)
 
 
 def _alone(medium: Medium, run: Run, folder: Path, options: argparse.Namespace) -> Measured:
     """A run in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(IMPORTS))
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_trained, medium, run, folder, options).result()
 
 
