@@ -67,6 +67,12 @@ def test_decoded_samples_are_kept_as_they_are(array):
     assert SOUND.read(value, "audio") == SOUND.read(value, "audio")  # the bytes have no date in them
 
 
+def test_decoded_samples_keep_the_name_of_their_file():
+    value = {"array": [0.5, float("nan")], "sampling_rate": 16000, "path": "rain.wav"}
+    with pytest.raises(RowError, match=r"not finite: 'rain\.wav'"):
+        read_clip(SOUND.read(value, "audio"))
+
+
 def test_a_part_of_decoded_samples():
     sliced = SOUND.read(
         {"array": CLIP.samples[0].tolist(), "sampling_rate": 16000, "start": 0.02, "end": 0.03}, "audio"

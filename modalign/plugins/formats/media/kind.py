@@ -63,7 +63,8 @@ class MediaKind:
             RowError: It is of another kind.
         """
         if self.is_decoded(value):
-            return Media(data=self.encode(value, column))
+            path = value.get("path") if isinstance(value, Mapping) else None
+            return Media(path if isinstance(path, str) else "", self.encode(value, column))
         if isinstance(value, bytes | bytearray | memoryview):
             return self._filled(bytes(value), "", column)
         if isinstance(value, Mapping):

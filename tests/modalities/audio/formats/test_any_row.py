@@ -57,7 +57,7 @@ def outcome(format, row):
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(row=ROWS, untyped=st.booleans())
 def test_a_row_is_parsed_or_refused(format, row, untyped):
     row = TextRow(row) if untyped else row
