@@ -97,7 +97,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that every medium has."""
     parser.add_argument("--rows", type=int, default=2, help="pairs a batch")
     parser.add_argument("--steps", type=int, default=4, help="timed steps a run")
-    parser.add_argument("--repeats", type=int, default=2, help="how often each run is made")
+    parser.add_argument("--repeats", type=int, default=1, help="how often each run is made")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--accelerator", choices=("cpu", "cuda"), default="cpu")
 
