@@ -71,7 +71,7 @@ ROWS = st.builds(
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=lambda format: f"{format.name}")
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(row=ROWS, untyped=st.booleans())
 def test_a_row_is_parsed_or_refused(format, row, untyped):
     row = TextRow(row) if untyped else row
