@@ -68,4 +68,4 @@ def _redirect(out: Path, err: Path) -> None:
     for name in (None, *logging.root.manager.loggerDict):
         for handler in logging.getLogger(name).handlers:
             if type(handler) is logging.StreamHandler:
-                handler.setStream(sys.stderr)
+                handler.stream = sys.stderr  # `setStream` flushes the old one, which pytest may have closed
