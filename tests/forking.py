@@ -14,6 +14,9 @@ import torch
 
 from modalign.cli import main
 
+LONGEST = 600
+"""Seconds after which a program is taken to hang."""
+
 
 def forked(
     command: Sequence[str],
@@ -33,7 +36,10 @@ def forked(
     """
     process = get_context("fork").Process(target=_run, args=(command, out, err, environment or {}, prepare))
     process.start()
-    process.join()
+    process.join(LONGEST)
+    if process.is_alive():
+        process.kill()
+        raise TimeoutError(f"modalign {' '.join(command)} has not ended after {LONGEST} seconds.\n{err.read_text()}")
     return process.exitcode
 
 
