@@ -5,7 +5,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,14 +23,13 @@ FORKS = SimpleNamespace(get_context=lambda method: get_context("fork"))
 SMALL = ("--smoke", "--seeds", "1", "--seed", "7")
 
 
-def run_quickstart(modality: str, folder: Path, *options: str, plan: object = None) -> Path:
+def run_quickstart(modality: str, folder: Path, *options: str) -> Path:
     """Run it in a forked process, whose own processes are forked too.
 
     Args:
         modality: Its name on the command line.
         folder: Where it writes; what it prints stands in `output.txt` beside that.
         options: Further ones.
-        plan: Stands in place of its usual sizes.
 
     Returns:
         The folder.
@@ -39,9 +37,6 @@ def run_quickstart(modality: str, folder: Path, *options: str, plan: object = No
 
     def prepare() -> None:
         seeds.multiprocessing = FORKS  # type: ignore[assignment]
-        if plan is not None:
-            package = f"modalign.modalities.{modality.replace('-', '_')}.quickstart"
-            import_module(f"{package}.demonstration").Plan = lambda: plan  # type: ignore[attr-defined]
 
     output = folder.parent / "output.txt"
     command = ["quickstart", modality, "--out", str(folder), *options]
