@@ -32,15 +32,16 @@ def cell_inputs(cells: Sequence[DiffusionCell], cache: FrozenCache | None) -> di
         - `latents` `(N, ...)`, and `latents_std` where the encoder's distribution has one, of those whose are;
         - `cached` `(N,)` bool, which are which, where there are both;
         - `prompts`, P strings, or `text.<name>` `(P, ...)` where all are in the cache; `prompt_index` `(N,)`;
-        - `caption_index` `(N,)`, the same before captions were dropped, where some are;
+        - `caption_index` `(N,)`, where some captions are dropped: theirs, and -1 for a cell that keeps its own;
         - `numbers` `(N, M)` float32, where the modality has such.
     """
-    captions = [cell.prompt if cell.dropped is None else cell.dropped for cell in cells]
+    captions = [cell.dropped for cell in cells if cell.dropped is not None]
     prompts = list(dict.fromkeys([*(cell.prompt for cell in cells), *captions]))
     place = {prompt: number for number, prompt in enumerate(prompts)}
     inputs: dict[str, Any] = {"prompt_index": torch.tensor([place[cell.prompt] for cell in cells])}
-    if any(cell.dropped is not None for cell in cells):
-        inputs["caption_index"] = torch.tensor([place[caption] for caption in captions])
+    if captions:
+        places = [-1 if cell.dropped is None else place[cell.dropped] for cell in cells]
+        inputs["caption_index"] = torch.tensor(places)
     if cache is not None and all(cache.has_prompt(prompt) for prompt in prompts):
         inputs |= _text_inputs([cache.prompt(prompt) for prompt in prompts])
     else:
@@ -94,7 +95,7 @@ def text_of(inputs: Mapping[str, Any], unconditional: Unconditional) -> dict[str
     text = _chosen(encoded, index)
     if "caption_index" not in inputs:
         return text
-    dropped = (inputs["caption_index"] != index).nonzero().squeeze(1)
+    dropped = (inputs["caption_index"] >= 0).nonzero().squeeze(1)
     without = unconditional(_chosen(text, dropped), _chosen(encoded, inputs["caption_index"][dropped]))
     return {name: values.index_copy(0, dropped, without[name]) for name, values in text.items()}
 

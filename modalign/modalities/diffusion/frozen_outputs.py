@@ -73,9 +73,7 @@ def prompt_record(encoded: Mapping[str, Tensor], dtype: torch.dtype | None) -> R
 
 
 def stacked(records: list[Record]) -> Record:
-    """Records of equal form as one, with a dimension of cells; empty for none."""
-    if not records:
-        return {}
+    """Records of equal form as one, with a dimension of cells."""
     # Under autocast, a CPU refuses to stack float16.
     device = next(iter(records[0].values())).device.type
     with torch.autocast(device, enabled=False):
