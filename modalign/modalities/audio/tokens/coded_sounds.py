@@ -1,6 +1,7 @@
 """The half of a token model's modality that makes codes of sounds: a frozen codec, and a cache of what it has made."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
-from modalign.core.batch import Candidate, Comparison
+from modalign.core.batch import Candidate, Comparison, PreferenceBatch
 from modalign.core.modality import Modality
 from modalign.modalities.audio.reading.reader import READING_VERSION, sound_key
 from modalign.modalities.audio.tokens.cell import TokenCell
@@ -120,6 +121,11 @@ class CodedSounds(Modality):
         """`(T, K)` codes of `(channels, samples)`, computed in float32 on their device."""
         with frozen(self.codec, samples.device):
             return self.family.codes(self.codec, samples.float())
+
+    def encode_batch(self, batch: PreferenceBatch) -> PreferenceBatch:
+        """See `Modality.encode_batch`: its inputs become what they are where all codes are in the cache."""
+        known = {name: value for name, value in batch.inputs.items() if name not in ("live", "samples")}
+        return replace(batch, inputs={**known, "codes": self.codes_of(batch.inputs)})
 
     def codes_of(self, inputs: Mapping[str, Any]) -> Tensor:
         """`(N, T, K)` codes of all cells of a batch, those that are not in the cache computed now."""

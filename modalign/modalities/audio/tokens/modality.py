@@ -134,7 +134,7 @@ class AudioTokens(CodedSounds, SoundResponses, LoraModality):
         """
         for name in sorted(needs.extra - self.provides):
             raise ConfigError(f"The {self.name} modality cannot compute {name!r}.", did_you_mean(name, self.provides))
-        inputs = {**batch.inputs, "codes": self.codes_of(batch.inputs)}
+        inputs = self.encode_batch(batch).inputs
         if needs.no_grad_roles and torch.is_grad_enabled():
             free = batch.cells_of(needs.no_grad_roles)
             logps, scored = token_logps_partly_free(self.family, model, inputs, self.chunk_size, free)

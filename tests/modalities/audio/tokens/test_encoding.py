@@ -177,6 +177,20 @@ def test_some_codes_are_there_and_some_are_not(tokens: MakeTokens, tmp_path: Pat
     assert torch.equal(half.codes_of(batch.inputs), live.codes_of(batch_of(live, rows()).inputs))
 
 
+def test_sounds_are_encoded_once_for_policy_and_reference(
+    policies: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modality, policy = policies["musicgen"]
+    batch = batch_of(modality, rows()[:2])
+    with torch.no_grad():
+        expected = modality.likelihood(policy, batch, Needs()).logps
+        encoded = modality.encode_batch(batch)
+        monkeypatch.setattr(AudioTokens, "encode_sound", None)
+        assert torch.equal(modality.likelihood(policy, modality.encode_batch(encoded), Needs()).logps, expected)
+    assert "samples" in batch.inputs
+    assert "samples" not in encoded.inputs
+
+
 def test_another_codec_or_length_has_another_cache(tokens: MakeTokens, tmp_path: Path) -> None:
     from tests.tiny_audio.tokens import build
 
