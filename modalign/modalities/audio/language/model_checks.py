@@ -97,8 +97,9 @@ def _features(model: Any, prompt: MediaPrompt) -> int | None:
 
 def _check_forward(model: Any, prompt: MediaPrompt, tokens: MediaTokenizer) -> None:
     """Call a model with what its processor made of a prompt."""
+    own = [model.device] if model.device.type == "cuda" else []  # by default, every GPU there is would be begun to use
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=own):
             first, second = (_logits(model, prompt) for _ in range(2))
     except NOT_TAKEN as error:
         raise ConfigError(

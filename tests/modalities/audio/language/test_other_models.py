@@ -99,6 +99,14 @@ def test_models_whose_own_forward_does_not_fit_or_draws_are_refused(
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_model_on_the_cpu_begins_to_use_no_gpu(modality_of: ModalityOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    modality = modality_of("musicflamingo")
+    model = modality.load()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", None)
+    check_audio_tokens(model, modality._tokens, modality.medium)
+
+
 def test_a_model_with_an_adapter_of_its_own_is_refused(modality_of: ModalityOf, tmp_path: Path) -> None:
     from peft import LoraConfig
 
