@@ -11,9 +11,10 @@ def device_of(name: str | None) -> torch.device:
     Raises:
         ConfigError: There is no such device on this machine.
     """
+    wanted = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = torch.device(wanted)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the latter where torch was built without CUDA
-        raise ConfigError(f"device {name}: there is no such device here", "Give cpu, cuda or cuda:1.") from error
+        raise ConfigError(f"device {wanted}: there is no such device here", "Give cpu, cuda or cuda:1.") from error
     return device

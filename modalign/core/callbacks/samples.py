@@ -64,10 +64,18 @@ class SampleLog(Callback):
             reward.check(modality)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sample the policy as it was loaded; a continued run finds what it sampled when it began."""
-        if not self.base or not trainer.enable_validation:
+        """Sample the policy as it was loaded; a continued run finds what it sampled when it began.
+
+        Raises:
+            UserError: A reward does not judge one of the prompts, which would else be told after an epoch.
+        """
+        if not trainer.enable_validation or not (self.base or self.rewards):
             return
         prompts = self._prompts(trainer)
+        for reward in self.rewards.values():
+            reward.check_prompts(prompts)
+        if not self.base:
+            return
         if trainer.global_step == 0:
             self._base = self._draw(trainer, pl_module, prompts, BASE)
             return

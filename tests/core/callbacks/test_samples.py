@@ -151,6 +151,21 @@ def test_what_sampling_would_refuse_is_told_before_training(
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
+@pytest.mark.parametrize("base", [True, False])
+def test_prompts_that_a_reward_does_not_judge_are_told_before_anything_is_sampled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: bool
+) -> None:
+    def refuse(self: Lightness, prompts: Any) -> None:
+        assert len(prompts) == 4
+        raise UserError("no picture is that dark")
+
+    monkeypatch.setattr(Lightness, "check_prompts", refuse)
+    with pytest.raises(UserError, match="no picture is that dark"):
+        run(tmp_path, log(base=base))
+    assert not (tmp_path / "samples").exists()
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
 def test_a_modality_that_does_not_sample_is_told_before_training(tmp_path: Path) -> None:
     class Mute(Letters):
         sample = Letters.__mro__[1].sample  # type: ignore[attr-defined,assignment]
