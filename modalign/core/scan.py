@@ -185,14 +185,14 @@ class Scan:
             try:
                 comparisons = self._usable(number, index)
             except RowError as error:
-                unusable.insert(0, LeftOut.of(error, *source.place(index)))
+                unusable.append(LeftOut.of(error, *source.place(index)))
                 continue
             usable += len(comparisons)
             for part, comparison in reversed(list(enumerate(comparisons))):
                 others.add(OtherRow(other_key(comparison, self._modality), (number, index, part), comparison))
                 if others.complete:
                     return others
-        reasons = refusal(unusable, count).message
+        reasons = refusal(unusable[::-1], count).message
         if unusable and not usable:
             raise UserError(reasons, "Mend them: none is left to learn from.")
         raise ConfigError(

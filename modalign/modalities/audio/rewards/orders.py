@@ -31,16 +31,16 @@ class Wanted:
 def wanted(prompt: str, names: Sequence[str]) -> Wanted:
     """Which events a prompt names and in which order it wants them.
 
-    `a then b`, `a followed by b`, `a before b` and `b after a` order two events that stand next to each other, as
-    `after a, b` and `before b, a` do; what follows from such pairs is wanted too. Others (`a and b`) are in no order.
+    `a then b`, `a followed by b`, `a before b`, `a until b` and `b after a` order two events that stand next to each
+    other, as `after a, b` and `before b, a` do; what follows from such pairs is wanted too. Others (`a and b`) are in
+    no order.
 
     Args:
         prompt: English text; upper and lower case are the same, and so are singular and plural in -s.
         names: Of the events; the longest that fits is taken.
 
     Raises:
-        RowError: It names an event twice, so that an order of single events does not tell what is wanted; or wants
-            an event before itself.
+        RowError: It names an event twice, so that an order of single events does not tell what is wanted.
     """
     longest_first = sorted(names, key=len, reverse=True)
     pattern = "|".join(rf"\b{re.escape(name.lower())}(?:s)?\b" for name in longest_first)
