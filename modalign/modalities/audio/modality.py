@@ -42,7 +42,7 @@ class Audio(SoundResponses, DiffusionModality):
         encoder_dtype: Of the autoencoder's, the vocoder's and the text encoders' weights.
         seconds: How much of each sound is trained on; null for what the model was made for.
         crop: Which part of a longer sound that is: its start, its center, or one drawn anew for each row and epoch, at
-            the same place of all its sounds.
+            the same place of all its sounds. Whichever it is, the row counts as truncated.
         short: What becomes of a shorter sound: silence is put after it, it is repeated, or its row is refused.
         peak: The largest absolute sample that every sound is brought to; null leaves its level as it is, which is what
             preferences about loudness are learned from.
@@ -198,6 +198,10 @@ class Audio(SoundResponses, DiffusionModality):
     def decode(self, response: Any) -> tuple[Tensor, tuple[float, ...]]:
         """See `EncodedModality.decode`; only a crop at random is cut as batches are made, out of the whole sound."""
         return self.window.read(response)
+
+    def is_whole(self, response: Any) -> bool:
+        """See `EncodedModality.is_whole`."""
+        return self.window.is_whole(response)
 
     def media_settings(self) -> Mapping[str, Any]:
         """See `EncodedModality.media_settings`."""

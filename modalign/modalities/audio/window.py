@@ -1,6 +1,7 @@
 """From a sound of any length, rate and channels to the window that a model is trained on."""
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from torch import Tensor
@@ -28,7 +29,8 @@ class Window:
         rate: Frames a second that the model works at.
         channels: 1 for mono, 2 for stereo.
         samples: How long the window is, at that rate.
-        step: The samples of one latent step: a sound that is shorter than the window by less is not refused.
+        step: The samples of one latent step: a sound that is shorter than the window by less is not refused, and one
+            that is longer by less does not count as cut.
         crop: Which part of a longer sound it is; `random` is drawn anew in each epoch.
         short: What becomes of a shorter sound.
         peak: The largest absolute sample that the part is brought to; None leaves it as it is.
@@ -48,6 +50,18 @@ class Window:
     def seconds(self) -> float:
         """How long it lasts."""
         return self.samples / self.rate
+
+    def is_whole(self, response: Any) -> bool:
+        """Whether all of a sound is in the window; its header alone is looked at.
+
+        A longer sound is not whole for a crop at random either: other epochs draw other parts of it, but each trains on
+        no more than one.
+
+        Raises:
+            RowError: It cannot be read.
+        """
+        info = sound_info(response)
+        return ceil(info.frames * self.rate / info.rate) - self.samples < self.step
 
     def read(self, response: Any) -> tuple[Tensor, tuple[float, ...]]:
         """Decode a sound, no more of it than is wanted.

@@ -93,6 +93,16 @@ class EncodedModality(Modality):
             RowError: It cannot be used.
         """
 
+    def is_whole(self, response: Any) -> bool:
+        """Whether no part of a medium is left out because it is too long; nothing is decoded.
+
+        Rows that hold another count as truncated. What is cropped from a picture of another shape is no such part.
+
+        Raises:
+            RowError: It cannot be read.
+        """
+        return True
+
     @abstractmethod
     def media_settings(self) -> Mapping[str, Any]:
         """Whatever beside its content decides what is encoded of a medium; part of the key of cached latents."""
@@ -152,7 +162,8 @@ class EncodedModality(Modality):
     def encode(self, comparison: Comparison) -> Example:
         """See `Modality.encode`; a medium whose latents are in the cache is not decoded."""
         cells = tuple(self._cell(comparison, candidate) for candidate in comparison.candidates)
-        return Example(comparison, cells, sizes=(1,) * len(cells))
+        whole = all(self.is_whole(candidate.response) for candidate in comparison.candidates)
+        return Example(comparison, cells, sizes=(1,) * len(cells), truncated=not whole)
 
     def _cell(self, comparison: Comparison, candidate: Candidate) -> DiffusionCell:
         prompt, key, cache = self.cell_prompt(comparison, candidate), self.medium_key(candidate.response), self.cache

@@ -14,7 +14,9 @@ from PIL import Image as Picture
 
 from modalign.cli import main
 from modalign.core.response_files import read_rows
+from modalign.modalities.audio import window
 from tests.modalities.audio.training import RATE, write_pairs
+from tests.sounds import noise, save, write_jsonl
 
 SAMPLING = {"steps": 2, "guidance_scale": 2.0}
 
@@ -67,6 +69,17 @@ def test_a_run_lets_its_samples_be_heard_beside_those_before_training(finished: 
     assert any("val/samples/base/silence" in row for row in logged)
 
 
+def test_a_run_reports_how_many_rows_are_truncated(finished: Path) -> None:
+    report = json.loads((finished / "run" / "data_report.json").read_text())
+    assert {name: report["train"][name] for name in ("read", "kept", "skipped", "comparisons", "truncated")} == {
+        "read": 8,
+        "kept": 8,
+        "skipped": 0,
+        "comparisons": 8,
+        "truncated": 8,
+    }
+
+
 def test_generate_from_the_run_and_from_its_export(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sampling = [f"{name}={value}" for name, value in SAMPLING.items()]
     common = ["--prompts", "prompts.txt", "--rewards", "silence", "--sampling", *sampling]
@@ -108,6 +121,36 @@ def test_check_refuses(
     assert main(["check", "--config", "bad.yaml"]) != 0
     told = capsys.readouterr()
     assert message in told.out + told.err
+
+
+@pytest.mark.parametrize("cache", ["disk", "off"])
+def test_rows_with_sounds_that_are_cut_are_counted(
+    audio_folder: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cache: str,
+) -> None:
+    """The window is of 0.128 seconds; the last row names a file that is missing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODALIGN_CACHE", str(tmp_path / "cache"))
+    for name, seconds in (("short", 0.05), ("fits", 0.128), ("long", 0.3)):
+        save(noise(seconds, 2 * RATE), tmp_path / f"{name}.wav")
+    names = [("short", "fits"), ("fits", "long"), ("long", "short"), ("gone", "long")]
+    rows = [{"prompt": "noise", "chosen": f"{one}.wav", "rejected": f"{other}.wav"} for one, other in names]
+    write_jsonl(tmp_path / "pairs.jsonl", rows)
+    settings = config(audio_folder("waveform.tangoflux"), crop="center" if cache == "disk" else "random", cache=cache)
+    settings["data"] |= {"validation_rows": 0, "on_bad_row": "skip"}
+    settings["trainer"].pop("callbacks")
+    Path("run.yaml").write_text(yaml.safe_dump(settings))
+    if cache == "disk":
+        assert main(["cache", "--config", "run.yaml"]) == 0
+        capsys.readouterr()
+        monkeypatch.setattr(window, "read_clip", None)  # nothing is decoded
+    assert main(["check", "--config", "run.yaml"]) == 0
+    told = capsys.readouterr().out
+    assert "4 rows read, 3 kept, 1 skipped (a file cannot be read: 1)" in told
+    assert "3 comparisons, 2 truncated" in told
 
 
 def short_pairs(folder: Path) -> Path:

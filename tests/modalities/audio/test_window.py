@@ -73,6 +73,23 @@ def test_short_sounds() -> None:
         replace(WINDOW, short="error").read(ramp(960))
 
 
+@pytest.mark.parametrize("crop", ["start", "center", "random"])
+@pytest.mark.parametrize(
+    ("frames", "rate", "whole"),
+    [
+        *((600, RATE, True), (1024, RATE, True), (1087, RATE, True), (1088, RATE, False), (9000, RATE, False)),
+        *((5991, 44100, True), (5993, 44100, False)),
+    ],
+)
+def test_a_sound_is_cut_that_is_longer_by_a_latent_step(
+    crop: Any, frames: int, rate: int, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1087 samples at 8000 a second are 5991.1 at 44100; what the header says is enough to know."""
+    monkeypatch.setattr(windows, "read_clip", None)
+    sound = Clip(torch.zeros(1, frames), rate)
+    assert replace(WINDOW, crop=crop).is_whole(media(sound)) is whole
+
+
 def test_channels() -> None:
     two = stereo(tone(300, 0.2, RATE), tone(900, 0.2, RATE))
     assert torch.equal(WINDOW.read(two)[0], two.samples[:, :1024].mean(0, keepdim=True))
