@@ -1,6 +1,7 @@
 """Whether the events that a prompt names are heard in the order in which it names them."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -17,9 +18,10 @@ class EventOrder(SoundReward):
 
     They are compared by their onsets: where each is heard first (see `rewards.events.spells`), however long it goes on
     and whether it comes again. What is heard as an event of limited length, such as beeps, is not also a longer one of
-    the prompt, such as a tone. `a then b` holds where both are heard and b begins later than a by `margin`. A prompt
-    with several orders (`a then b then c` has three) has the share that holds; one that names events in no order,
-    the share of its events that is heard.
+    the prompt, such as a tone; what lies in the band of one, such as a low tone, is not also one of a wider band, such
+    as a tone. `a then b` holds where both are heard and b begins later than a by `margin`. A prompt with several orders
+    (`a then b then c` has three) has the share that holds; one that names events in no order, the share of its events
+    that is heard. A prompt is refused if two of its events differ in neither kind, band, speed nor longest.
 
     Args:
         events: What the events sound like, by the names that prompts call them; tones (low, high), chirps, beeps and
@@ -58,7 +60,7 @@ class EventOrder(SoundReward):
 
         Raises:
             UserError: A prompt is no text.
-            RowError: A prompt names none of the events, or one twice.
+            RowError: A prompt names none of the events, one twice, or two that sound alike.
         """
         if strange := [prompt for prompt in prompts if not isinstance(prompt, str)]:
             raise UserError(f"event_order was given a prompt of type {type(strange[0]).__name__}.", "Prompts are text.")
@@ -70,7 +72,8 @@ class EventOrder(SoundReward):
 
         Raises:
             UserError: A prompt is no text.
-            RowError: A prompt names none of the events, or one twice; or a file cannot be read as a sound.
+            RowError: A prompt names none of the events, one twice, or two that sound alike; or a file
+                cannot be read as a sound.
         """
         self.check_prompts(prompts)
         return super().score(prompts, candidates)
@@ -97,16 +100,29 @@ class EventOrder(SoundReward):
             response: `Clip` or `Media`.
 
         Raises:
-            RowError: The prompt names none of the events, or one twice; or a file cannot be read as a sound.
+            RowError: The prompt names none of the events, one twice, or two that sound alike; or a file
+                cannot be read as a sound.
         """
         names, clip = self._wanted(prompt).events, heard(response)
         if clip is None:
             return dict.fromkeys(names)
-        found = {name: spells(clip, self.events[name], self.threshold, self.dynamic_range) for name in names}
+        found = {
+            name: spells(clip, self.events[name], self.threshold, self.dynamic_range, self._narrower(name, names))
+            for name in names
+        }
         limited = {name for name in names if self.events[name].longest is not None}
         taken = [spell for name in limited for spell in found[name]]
         own = {name: found[name] if name in limited else outside(found[name], taken) for name in names}
         return {name: each[0][0] if each else None for name, each in own.items()}
+
+    def _narrower(self, name: str, others: Sequence[str]) -> list[Event]:
+        """Those that sound like an event but for their bands, which lie within its own."""
+        event = self.events[name]
+        return [
+            self.events[other]
+            for other in others
+            if event.alike(self.events[other]) and self.events[other].within(event)
+        ]
 
     def _wanted(self, prompt: str) -> Wanted:
         asked = wanted(prompt, list(self.events))
@@ -116,4 +132,12 @@ class EventOrder(SoundReward):
                 f"Events: {', '.join(self.events)}; describe others by event_order's option events.",
                 "prompt",
             )
+        for first, second in combinations(asked.events, 2):
+            one, other = self.events[first], self.events[second]
+            if one.alike(other) and one.band == other.band:
+                raise RowError(
+                    f"a prompt names two events that sound alike: {first!r} and {second!r} in {prompt!r}",
+                    "Name one of them, or describe them so that they differ in kind, band, speed or longest.",
+                    "prompt",
+                )
         return asked

@@ -1,5 +1,7 @@
 """Event order on sounds whose events and times are known."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import torch
@@ -12,40 +14,96 @@ from modalign.modalities.audio.rewards.orders import wanted
 
 RATE = 8000
 NAMES = list(DEFAULT_EVENTS)
+BEEPS = {"a beep", "beeps"}
+"""A prompt with both is refused."""
 
 
-def tone(frequency, seconds=0.5, level=0.3):
-    return level * np.sin(2 * np.pi * frequency * np.arange(round(seconds * RATE)) / RATE)
+def tone(frequency, seconds=0.5, level=0.3, rate=RATE):
+    return level * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)
 
 
-def noise(seconds=0.5, level=0.1, seed=0):
-    return level * np.random.default_rng(seed).standard_normal(round(seconds * RATE))
+def noise(seconds=0.5, level=0.1, seed=0, rate=RATE):
+    return level * np.random.default_rng(seed).standard_normal(round(seconds * rate))
 
 
-def beeps(frequency=1500, count=3):
-    return np.concatenate([np.concatenate([tone(frequency, 0.08), np.zeros(round(0.08 * RATE))]) for _ in range(count)])
+def beeps(frequency=1500, count=3, rate=RATE):
+    beep, pause = tone(frequency, 0.08, rate=rate), np.zeros(round(0.08 * rate))
+    return np.concatenate([beep, pause] * count)
 
 
-def clip(*parts, channels=1):
-    return Clip(torch.tensor(np.concatenate(parts), dtype=torch.float32).expand(channels, -1), RATE)
+def chirp(first, last, seconds=0.5, level=0.3, rate=RATE):
+    times = np.arange(round(seconds * rate)) / rate
+    return level * np.sin(2 * np.pi * (first + (last - first) * times / (2 * seconds)) * times)
+
+
+def clip(*parts, channels=1, rate=RATE):
+    return Clip(torch.tensor(np.concatenate(parts), dtype=torch.float32).expand(channels, -1), rate)
 
 
 SOUNDS = {
-    "a low tone": lambda: tone(400),
-    "a high tone": lambda: tone(2000),
-    "noise": noise,
-    "beeps": beeps,
+    "a low tone": lambda rate: tone(400, rate=rate),
+    "a high tone": lambda rate: tone(2000, rate=rate),
+    "a tone": lambda rate: tone(800, rate=rate),
+    "noise": lambda rate: noise(rate=rate),
+    "a beep": lambda rate: np.pad(tone(1200, 0.2, rate=rate), rate // 10),
+    "beeps": lambda rate: beeps(rate=rate),
+    "a chirp": lambda rate: chirp(900, 2500, rate=rate),
 }
+CHIRPS = [(900, 2500), (2500, 900), (200, 2000), (2000, 200), (400, 650), (650, 400)]
 
 
-@pytest.mark.parametrize("first", SOUNDS)
-@pytest.mark.parametrize("second", SOUNDS)
-def test_every_pair_of_sounds_is_right_as_named_and_wrong_reversed(first, second):
-    if first == second:
-        return
-    right, swapped = clip(SOUNDS[first](), SOUNDS[second]()), clip(SOUNDS[second](), SOUNDS[first]())
+@pytest.mark.parametrize("rate", [8000, 44100])
+@pytest.mark.parametrize(("first", "second"), [each for each in permutations(SOUNDS, 2) if set(each) != BEEPS])
+def test_every_pair_of_sounds_is_right_as_named_and_wrong_reversed(first, second, rate):
+    sounds = [SOUNDS[first](rate), SOUNDS[second](rate)]
     prompt = f"{first} then {second}"
-    assert EventOrder().score([prompt, prompt], [right, swapped]).tolist() == [1, 0]
+    scores = EventOrder().score([prompt] * 2, [clip(*sounds, rate=rate), clip(*reversed(sounds), rate=rate)])
+    assert scores.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("rate", [8000, 44100])
+@pytest.mark.parametrize("ends", CHIRPS)
+@pytest.mark.parametrize("name", [name for name in SOUNDS if name != "a chirp"])
+def test_chirps_that_rise_or_fall_are_told_from_every_other_event(name, ends, rate):
+    before, after = f"{name} then a chirp", f"a chirp then {name}"
+    glide, other = chirp(*ends, rate=rate), SOUNDS[name](rate)
+    sounds = [clip(other, glide, rate=rate), clip(glide, other, rate=rate)]
+    assert EventOrder().score([before, before, after, after], sounds * 2).tolist() == [1, 0, 0, 1]
+
+
+def test_a_chirp_is_heard_from_where_the_frequency_begins_to_move():
+    sound = clip(tone(400, 0.5), chirp(400, 1600), tone(1600, 0.5))
+    for threshold in (0.2, 0.4):
+        onsets = EventOrder(threshold=threshold).onsets("a low tone, a chirp and a high tone", sound)
+        assert onsets == {
+            "low tone": pytest.approx(0, abs=0.02),
+            "chirp": pytest.approx(0.5, abs=0.03),
+            "high tone": pytest.approx(1.0, abs=0.03),
+        }
+
+
+@pytest.mark.parametrize("second", [410, 440, 500, 640, 800, 2000])
+def test_neither_a_jump_between_tones_nor_a_little_noise_is_a_chirp(second):
+    sound = np.concatenate([tone(400), tone(second)])
+    for level in (0, 0.02):
+        assert EventOrder().onsets("a chirp", clip(sound + noise(1.0, level)))["chirp"] is None
+
+
+def test_speed_is_in_octaves_a_second():
+    # 500 Hz times 2 to the power of twice the seconds.
+    times = np.arange(RATE) / RATE
+    sound = clip(np.sin(2 * np.pi * 500 * 4**times / np.log(4)))
+    for speed, heard in {(1.9, 2.1): True, (0.0, 1.9): False, (2.1, None): False}.items():
+        onset = EventOrder({"siren": Event("tone", speed=speed)}).onsets("a siren", sound)["siren"]
+        assert (onset is not None) == heard
+
+
+def test_what_is_in_a_narrower_band_is_not_also_in_a_wider_one():
+    low, high = tone(400), tone(2000)
+    prompts = ["a tone then a low tone", "a high tone then a tone", "a tone then a high tone"]
+    assert EventOrder().score(prompts, [clip(high, low)] * 3).tolist() == [1, 1, 0]
+    assert EventOrder().score(["a low tone and a tone"] * 2, [clip(low), clip(low + high)]).tolist() == [0.5, 1]
+    assert EventOrder().score(["a tone"] * 2, [clip(low), clip(high)]).tolist() == [1, 1]
 
 
 def test_onsets_are_where_events_begin():
@@ -171,6 +229,11 @@ def test_prompts_that_say_too_little_or_too_much_are_refused():
         EventOrder().check_prompts(["noise", "a dog"])
     with pytest.raises(RowError, match="names an event twice: 'noise'"):
         EventOrder().score(["noise then a beep then noise"], [sound])
+    with pytest.raises(RowError, match="two events that sound alike: 'beep' and 'beeps'"):
+        EventOrder().check_prompts(["a beep then beeps"])
+    hums = {"hum": Event("tone", (80.0, 150.0)), "drone": Event("tone", (80.0, 150.0), shortest=0.2)}
+    with pytest.raises(RowError, match="'hum' and 'drone' in 'a hum before a drone'"):
+        EventOrder(hums).score(["a hum before a drone"], [sound])
     with pytest.raises(UserError, match="prompt of type list"):
         EventOrder().score([["noise"]], [sound])
     assert EventOrder().score([], []).shape == (0,)
@@ -186,6 +249,9 @@ def test_prompts_that_say_too_little_or_too_much_are_refused():
         {"events": {"a": Event("tones")}},
         {"events": {"a": Event(band=(500.0, 100.0))}},
         {"events": {"a": Event(times=0)}},
+        {"events": {"a": Event("tone", speed=(1.0, 0.5))}},
+        {"events": {"a": Event("tone", speed=(-1.0, None))}},
+        {"events": {"a": Event("noise", speed=(0.5, None))}},
         {"events": {"a": Event(shortest=1.0, longest=0.5)}},
     ],
 )
