@@ -24,7 +24,7 @@ from modalign.core.objectives.sft import Sft
 from modalign.core.objectives.weighted_sum import WeightedSum
 from modalign.modalities.audio.modality import Audio
 from modalign.plugins.manager import registry
-from tests.modalities.audio.training import double, train, write_lists, write_pairs
+from tests.modalities.audio.training import double, train, write_lists, write_pairs, write_thumbs
 
 BETA = 1000.0
 OBJECTIVES: dict[str, Any] = {
@@ -79,6 +79,25 @@ def test_trains_in_the_right_direction(tmp_path: Path, modality: Audio, name: st
         assert after[0] < before[0]
     else:
         assert after[0] - after[1] < before[0] - before[1]
+
+
+def test_kto_learns_from_thumbs(tmp_path: Path, modality: Audio) -> None:
+    """Good sounds' error falls against the bad ones', from two steps on rows of one sound each."""
+    file = write_thumbs(tmp_path, 4)
+    module = train(modality, file, Kto(BETA), learning_rate=1.0, max_steps=2, gradient_clip_val=1e-3)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert losses[0] == pytest.approx(0.5)
+    assert len(losses) == 2
+    data = module.trainer.datamodule  # type: ignore[attr-defined]
+    (batch,) = data.all_batches(0, 1)
+    good = batch.scores[:, 0] > 0
+    assert good.sum() == 2
+    with torch.no_grad():
+        before, after = (
+            -modality.likelihood(model, batch, Needs()).logps[:, 0] for model in (modality.load(), module.policy)
+        )
+    assert (after - before)[good].mean() < (after - before)[~good].mean()
 
 
 @torch.no_grad()

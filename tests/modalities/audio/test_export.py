@@ -1,6 +1,5 @@
 """Exported folders and adapters, loaded by plain diffusers and peft, sound as the policy does."""
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,16 @@ from modalign.core.keys import generator
 from modalign.modalities.audio.families.base import AudioFamily, SamplingRequest
 from modalign.modalities.audio.modality import Audio
 from modalign.modalities.lora import Lora
+from tests.modalities.audio.families.test_waveform_latents import seconds_of
 
 MakeAudio = Callable[..., Audio]
 PROMPT = "a low tone then noise"
 OWN, PLAIN = "waveform.tangoflux", "mel.audioldm2"
 """A pipeline of modalign's own, and one of diffusers'; neither reads LoRA files."""
+FAMILIES = (
+    *("mel.tango", PLAIN, "waveform.stable_audio", "waveform.stable_audio_3"),
+    *("waveform.longcat_audio", OWN, "waveform.ace_step"),
+)
 
 
 def disturb(policy: nn.Module, size: float = 0.1) -> None:
@@ -78,36 +82,42 @@ def test_a_full_pipeline(audio: MakeAudio, name: str, tmp_path: Path) -> None:
     same(mine(again, again.load()), expected)
 
 
-@pytest.mark.parametrize("name", [OWN, PLAIN])
-def test_an_adapter_merged_and_alone(audio: MakeAudio, name: str, tmp_path: Path) -> None:
-    from peft import PeftModel
-
-    modality = audio(name, lora=Lora(r=2, alpha=8))
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_adapter_off_merged_and_alone(audio: MakeAudio, name: str, tmp_path: Path) -> None:
+    seconds = None if name.startswith("mel.") else seconds_of(name.removeprefix("waveform."))
+    modality = audio(name, seconds=seconds, lora=Lora(r=2, alpha=8))
     policy: Any = modality.load()
-    base = mine(modality, policy)
-    disturb(policy, 1.0)
+    denoiser = audio(name, seconds=seconds).load()
+    base = mine(modality, denoiser)
+    disturb(policy, 10.0 if name == "waveform.stable_audio_3" else 1.0)  # little of its attention gets through
     expected = mine(modality, policy)
     assert (expected - base).abs().max() > 1e-3 * base.abs().max()
+    with modality.adapter_off(policy):
+        assert torch.equal(mine(modality, policy), base)
 
     modality.export(policy, tmp_path / "merged", "card")
-    merged = mine(modality, copy.deepcopy(policy).merge_and_unload())
-    same(played(modality, plain(tmp_path / "merged")), merged)
-
-    assert modality.library({"merge": False}) == "peft"
-    modality.export(policy, tmp_path / "adapter", "# The card\n", merge=False)
-    assert {entry.name for entry in (tmp_path / "adapter").iterdir()} == {
-        "README.md",
-        "adapter_config.json",
-        "adapter_model.safetensors",
-    }
     pipeline, part = plain(tmp_path / "merged"), type(modality.family).denoiser_part
-    setattr(pipeline, part, copy.deepcopy(policy).unload())
-    same(played(modality, pipeline), base)
-    # The two lines of the card.
-    code = (tmp_path / "adapter" / "README.md").read_text().split("```python\n")[1].split("```")[0]
-    exec(code, {"pipeline": pipeline, "folder": str(tmp_path / "adapter")})
-    assert not isinstance(getattr(pipeline, part), PeftModel)
     same(played(modality, pipeline), expected)
+
+    setattr(pipeline, part, denoiser)
+    modality.export(policy, tmp_path / "adapter", "# The card\n", merge=False)
+    load_adapter(pipeline, part, tmp_path / "adapter", modality.library({"merge": False}))
+    same(played(modality, pipeline), expected)
+
+
+def load_adapter(pipeline: Any, part: str, folder: Path, library: str) -> None:
+    """As the card says."""
+    from peft import PeftModel
+
+    files = {entry.name for entry in folder.iterdir()}
+    if library == "diffusers":
+        assert files == {"README.md", "pytorch_lora_weights.safetensors"}
+        pipeline.load_lora_weights(folder)
+        return
+    assert files == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+    code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    exec(code, {"pipeline": pipeline, "folder": str(folder)})
+    assert not isinstance(getattr(pipeline, part), PeftModel)
 
 
 def test_modules_trained_in_full_go_with_the_adapter(audio: MakeAudio, tmp_path: Path) -> None:

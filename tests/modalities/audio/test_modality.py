@@ -19,6 +19,7 @@ from modalign.modalities.audio.modality import Audio
 from modalign.modalities.audio.reading.reader import read_clip
 from modalign.modalities.diffusion.preparation import size_text
 from modalign.modalities.diffusion.shards import record_bytes
+from modalign.modalities.diffusion.timesteps import Timesteps
 from tests.sounds import media, noise, tone
 
 MakeAudio = Callable[..., Audio]
@@ -130,6 +131,33 @@ def test_cached_latents_are_keyed_by_everything_that_changes_them(audio_folder: 
         folders.append(modality.cache.latents.folder)
     assert folders[0] == folders[-1]
     assert len(set(folders)) == len(OTHERS) + 1
+
+
+def test_latents_of_another_window_are_kept_apart(audio_folder: Any, tmp_path: Path) -> None:
+    folders = []
+    for seconds in (None, 0.512):
+        modality = Audio(str(audio_folder("mel.tango")), seconds=seconds, cache_folder=str(tmp_path))
+        assert modality.cache is not None
+        assert modality.cache.latents is not None
+        folders.append(modality.cache.latents.folder)
+    assert folders[0] != folders[1]
+
+
+def test_reference_likelihoods_are_keyed_by_everything_that_changes_them(audio_folder: Any) -> None:
+    changes: list[dict[str, Any]] = [
+        *OTHERS,
+        {"seconds": 0.512},
+        {"crop": "random"},
+        {"caption_dropout": 0.1},
+        {"sample_posterior": False},
+        {"draws": 2},
+        {"timesteps": Timesteps("fixed", values=[500])},
+    ]
+    found = [
+        Audio(str(audio_folder("mel.tango")), cache="off", **options).fingerprint() for options in [{}, *changes, {}]
+    ]
+    assert found[0] == found[-1]
+    assert len(set(found)) == len(changes) + 1
 
 
 def test_the_cost_of_prompts_is_told_by_the_longest(

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from sqlite3 import connect
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from modalign.core.objectives.listwise import RankDpo
 from modalign.core.objectives.pairwise import Dpo
 from modalign.core.objectives.sft import Sft
 from modalign.core.objectives.weighted_sum import WeightedSum
+from modalign.core.reference import CachedReference, FrozenReference, Reference
 from modalign.modalities.audio.modality import Audio
 from modalign.modalities.diffusion import encoded_modality
 from tests.modalities.audio.training import double, train, weights, write_lists, write_pairs
@@ -77,6 +80,23 @@ def test_cached_equals_live(tmp_path: Path, audio_folder: Folder, monkeypatch: p
     ):
         monkeypatch.setattr(place, method, refuse)
     assert_close(live, run(cache_folder=kept), 0)
+
+
+def test_a_cached_reference_equals_a_live_one(tmp_path: Path, audio_folder: Folder) -> None:
+    """Batches of one row, so that a row's numbers are the same to the bit; every epoch has its own draws."""
+    folder, file = str(audio_folder("waveform.tangoflux")), write_pairs(tmp_path, 2)
+    options: dict[str, Any] = {"batch_size": 1, "max_epochs": 2}
+
+    def run(reference: Reference) -> dict[str, Tensor]:
+        modality = Audio(folder, caption_dropout=0.3, cache_folder=str(tmp_path / "frozen"))
+        return weights(train(modality, file, Dpo(500.0), reference=reference, **options))
+
+    live, kept = run(FrozenReference()), str(tmp_path / "reference.sqlite")
+    assert_close(live, run(CachedReference(kept)), 0)
+    with closing(connect(kept)) as cache:
+        ((table,),) = cache.execute("select name from sqlite_master where type = 'table' and name not like 'sqlite%'")
+        assert cache.execute(f"select count(*) from {table}").fetchone() == (2 * 2 * 2,)
+    assert_close(live, run(CachedReference(kept)), 0)
 
 
 def test_plain_dpo_that_ruins_the_policy_says_so_and_crpo_does_not(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from torch import Tensor
 from modalign import PreferenceDataModule, PreferenceModule
 from modalign.core.jsonl_logger import JsonlLogger
 from modalign.core.objectives.base import Objective
+from modalign.core.reference import Reference
 from modalign.core.schedule import Schedule
 from modalign.modalities.audio.formats.audio_pairs import AudioPairs
 from modalign.modalities.audio.formats.audio_ranked import AudioRanked
+from modalign.modalities.audio.formats.audio_thumbs import AudioThumbs
 from modalign.modalities.audio.modality import Audio
 from tests.sounds import EVENTS, caption, pairs_file, save, sequence, write_jsonl
 
@@ -37,6 +39,17 @@ def write_lists(folder: Path, lengths: Sequence[int]) -> Path:
     return write_jsonl(folder / "lists.jsonl", rows)
 
 
+def write_thumbs(folder: Path, rows: int) -> Path:
+    """Single sounds, good and bad in turn: in the caption's order, and in the other one."""
+    sounds = []
+    for row in range(rows):
+        names = (EVENTS[row // 2 % 4], EVENTS[(row // 2 + 1) % 4])
+        name = f"sounds/thumb{row}.wav"
+        save(sequence(names[:: -1 if row % 2 else 1], EVENT, RATE, seed=row), folder / name)
+        sounds.append({"prompt": caption(names), "audio": name, "label": row % 2 == 0})
+    return write_jsonl(folder / "thumbs.jsonl", sounds)
+
+
 def double(folder: Path, **options: Any) -> Audio:
     """The modality in float64 throughout."""
     fixed = {"dtype": "float64", "encoder_dtype": "float64", "cache": "off", "cache_dtype": "float64"}
@@ -44,8 +57,8 @@ def double(folder: Path, **options: Any) -> Audio:
 
 
 def data_of(file: Path, **options: Any) -> PreferenceDataModule:
-    format = AudioRanked(pairs="none") if file.stem == "lists" else AudioPairs()
-    return PreferenceDataModule(format, train=str(file), **options)
+    formats = {"lists": AudioRanked(pairs="none"), "thumbs": AudioThumbs()}
+    return PreferenceDataModule(formats.get(file.stem, AudioPairs()), train=str(file), **options)
 
 
 def train(
@@ -56,6 +69,7 @@ def train(
     learning_rate: float = 0.02,
     callbacks: Sequence[Callback] = (),
     data: dict[str, Any] | None = None,
+    reference: Reference | None = None,
     **trainer: Any,
 ) -> PreferenceModule:
     """By SGD at a constant rate; the trained module."""
@@ -63,6 +77,7 @@ def train(
     module = PreferenceModule(
         modality,
         objective,
+        reference,
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=learning_rate),
         schedule=Schedule("constant"),
     )
