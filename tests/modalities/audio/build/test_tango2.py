@@ -15,13 +15,17 @@ import torch
 
 from modalign.cli import main
 from modalign.core.errors import UserError
+from modalign.core.media import Media
 from modalign.core.parsing import parse_row
 from modalign.core.sources import open_rows
 from modalign.modalities.audio.build import tango2
 from modalign.modalities.audio.clip import Clip
+from modalign.modalities.audio.rewards.clap_score import ClapScore
 from modalign.plugins.manager import registry
 from tests.cli.conftest import Ran, run  # noqa: F401
 from tests.modalities.audio.build.singer import EVENTS, KILL_AFTER, Hears, Singer
+from tests.tiny_audio.clap import clap
+from tests.tiny_audio.mel import tango
 
 HOME = "tests.modalities.audio.build.singer"
 CONFIG = f"model: {{modality: {HOME}.Singer, objective: dpo}}\ndata: {{train: unused.jsonl}}\n"
@@ -230,3 +234,28 @@ def test_rewards_are_looked_up_and_checked(arguments: list[str], run: Callable[.
     assert "--reward cannot be built: modle: there is no such option; did you mean model?" in misspelt
     assert "judges text" in run(*arguments, *out, "--reward", "length", "target=8").err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_sounds_and_clap_make_pairs_of_every_strategy_to_train_on(
+    run: Callable[..., Ran],  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    model, listener, out = tango(tmp_path / "tango"), clap(tmp_path / "clap"), tmp_path / "out"
+    (tmp_path / "prompts.txt").write_text("a then b\nc then d\n")
+    command = ["build", "tango2", "--model", str(model), "--prompts", str(tmp_path / "prompts.txt"), "--out", str(out)]
+    sounds = ["--samples", "4", "--rewrites", "2", "--sampling", "steps=1", "seconds=0.256"]
+    judge = ["--reward", "clap_score", f"model={listener}", "--min-score", "-1", "--min-gap", "0.01"]
+    ran = run(*command, *sounds, *judge)
+    assert ran.status == 0, ran.err
+    rows = written(out)
+    assert {row["strategy"] for row in rows} == {"inference", "perturbed", "temporal"}
+    for side in ("chosen", "rejected"):
+        files = [Media(str(out / row[side])) for row in rows]
+        scores = ClapScore(str(listener)).score([row["prompt"] for row in rows], files).tolist()
+        assert [row[f"{side}_score"] for row in rows] == pytest.approx(scores, abs=0.01)  # files have 16 bits
+    own = f"{{class_path: audio, init_args: {{model: {model}, seconds: 0.256}}}}"
+    (tmp_path / "run.yaml").write_text(f"model: {{modality: {own}, objective: dpo}}\n")
+    here = ["--data.train", str(out / "pairs.jsonl"), "--trainer.default_root_dir", str(tmp_path / "run")]
+    checked = run("check", "--config", str(tmp_path / "run.yaml"), "--trainer.accelerator", "cpu", *here)
+    assert checked.status == 0, checked.err
+    assert f"{len(rows)} rows read, {len(rows)} kept" in checked.out
