@@ -1,4 +1,4 @@
-"""A stranger's package, installed by pip, adds an objective, a format, a reward, a family, an image variant, a task."""
+"""A stranger's package, installed by pip, adds an objective, a format, a reward, families, variants, a task."""
 
 import json
 import os
@@ -90,7 +90,7 @@ def test_plugins_shows_the_package(program: Program) -> None:
     done = program("plugins")
     assert done.returncode == 0
     assert done.stderr == ""
-    for name in ("exponential", "two_answers", "vowels", "lumina2", "audioldm", "mirrored", "vowel_share"):
+    for name in ("exponential", "two_answers", "vowels", "lumina2", "audioldm", "mirrored", "backwards", "vowel_share"):
         (line,) = [line for line in done.stdout.splitlines() if line.split()[:1] == [name]]
         assert "'vowels' (modalign-vowels 0.3.1)" in line
 

@@ -30,5 +30,10 @@ def modalign_register_image_variants(register):
 
 
 @hookimpl
+def modalign_register_audio_variants(register):
+    register("backwards", "modalign_vowels.audio_variant:Backwards", summary="the sound played backwards")
+
+
+@hookimpl
 def modalign_register_tasks(register):
     register("vowel_share", "modalign_vowels.task:VowelShare", summary="share of vowels in answers to questions")
