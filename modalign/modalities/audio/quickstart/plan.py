@@ -11,10 +11,10 @@ TITLES = {"crpo": "CRPO", "dpo": "Diffusion-DPO", "mapo": "MaPO", "kto": "Diffus
 
 PAIRS: Mapping[str, Any] = {"class_path": "audio_pairs", "init_args": {}}
 
-LEARN = Stage("sft", 5e-3, {"max_steps": 360}, 24, {"class_path": "audio_captions", "init_args": {}})
+LEARN = Stage("sft", 5e-3, {"max_steps": 420}, 24, {"class_path": "audio_captions", "init_args": {}})
 # A step on the chosen alone costs less than one on pairs: as much computation, not as many steps.
 IMITATE = Stage("sft", 3e-3, {"max_steps": 140}, 16, PAIRS)
-PREFER = replace(IMITATE, learning_rate=1.5e-3, length={"max_steps": 100})
+PREFER = replace(IMITATE, learning_rate=1.5e-3, length={"max_steps": 120})
 CRPO: Mapping[str, Any] = {
     "objectives": {
         "dpo": {"class_path": "dpo", "init_args": {"beta": 10.0}},
@@ -54,7 +54,7 @@ class Plan:
         imitate: SFT on the chosen sounds.
         align: The stage of each method, also with labels drawn by coin.
         captioned: Sounds that the start is learned from.
-        right: How often their events are in their caption's order.
+        right: How often the events of those with two are in their caption's order.
         pairs: To train on.
         held_out: Pairs to measure implicit accuracy and drift by.
         sounds: Sounds a caption by which a policy is measured.
@@ -66,7 +66,7 @@ class Plan:
     learn: Stage = LEARN
     imitate: Stage = IMITATE
     align: Mapping[str, Stage] = field(default_factory=_alignments)
-    captioned: int = 600
+    captioned: int = 616
     right: float = 0.6
     pairs: int = 288
     held_out: int = 60
@@ -89,7 +89,7 @@ def smoke_plan() -> Plan:
         learn=replace(plan.learn, length={"max_steps": 2}, batch_size=4),
         imitate=replace(plan.imitate, length={"max_steps": 2}, batch_size=4),
         align={name: replace(stage, length={"max_steps": 2}, batch_size=4) for name, stage in plan.align.items()},
-        captioned=24,
+        captioned=28,
         pairs=12,
         held_out=4,
         sounds=3,

@@ -94,9 +94,10 @@ def _counts(results: Results) -> str:
     seeds = ", ".join(str(result.learned.seed) for result in results.seeds)
     return (
         f"Seeds {seeds}. Measured on {len(CAPTIONS) * plan.sounds} sounds a seed, {plan.sounds} of each caption. The "
-        f"start learned from {plan.captioned} generated sounds whose order is the caption's {plan.right:.0%} of the "
-        f"time. Trained on {plan.pairs} pairs of generated sounds, of each caption the right order (chosen) and the "
-        f"reverse (rejected); accuracy and drift from {plan.held_out} pairs held out a seed. Real sounds have reward 1."
+        f"start learned from {plan.captioned} generated sounds of one event or two, whose order is the caption's "
+        f"{plan.right:.0%} of the time. Trained on {plan.pairs} pairs of generated sounds, of each caption the right "
+        f"order (chosen) and the reverse (rejected); accuracy and drift from {plan.held_out} pairs held out a seed. "
+        "Real sounds have reward 1."
     )
 
 

@@ -1,4 +1,4 @@
-"""Sounds to learn from: two events one after another, generated, and what they are called."""
+"""Sounds to learn from: one event, or two one after another, generated, and what they are called."""
 
 import math
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ Order = tuple[int, int]
 
 ORDERS: tuple[Order, ...] = tuple(permutations(range(len(EVENTS)), 2))
 CAPTIONS = tuple(f"{EVENTS[first]} then {EVENTS[second]}" for first, second in ORDERS)
+"""Of two events, in the order of `ORDERS`; a sound of one event alone is called by its name."""
 
 _LEVEL = 0.5
 _QUIETEST = -8.0  # decibels below _LEVEL
@@ -28,12 +29,13 @@ _RAMP = 0.01  # seconds in which an event fades in and out
 _HISS = 0.001  # the standard deviation of the noise behind all sounds
 
 
-def make_sound(order: Order, draw: torch.Generator) -> Clip:
-    """Two events; pitches, levels and where the one ends are drawn anew."""
+def make_sound(events: Sequence[int], draw: torch.Generator) -> Clip:
+    """One event or two; pitches, levels and where the first of two ends are drawn anew."""
     cut = round(SAMPLES * _between(0.42, 0.58, draw))
-    events = [make_event(order[0], cut, draw), make_event(order[1], SAMPLES - cut, draw)]
+    lengths = (cut, SAMPLES - cut) if len(events) == 2 else (SAMPLES,)
+    made = [make_event(number, length, draw) for number, length in zip(events, lengths, strict=True)]
     hiss = _HISS * torch.randn(SAMPLES, generator=draw)
-    return Clip((torch.cat(events) + hiss).clamp(-1, 1)[None], RATE)
+    return Clip((torch.cat(made) + hiss).clamp(-1, 1)[None], RATE)
 
 
 def make_event(number: int, length: int, draw: torch.Generator) -> Tensor:
@@ -45,24 +47,27 @@ def make_event(number: int, length: int, draw: torch.Generator) -> Tensor:
 
 
 def write_captioned(folder: Path, count: int, right: float) -> list[dict[str, str]]:
-    """Write sounds whose events are only sometimes in their caption's order.
+    """Write sounds of one event and of two, whose events are only sometimes in their caption's order.
 
     Args:
         folder: Where they go; it must not exist.
-        count: How many, each caption as often.
-        right: How often the order is the caption's; else it is the reverse.
+        count: How many, each caption of two events as often, and that of one half as often.
+        right: How often the order of two is the caption's; else it is the reverse.
 
     Returns:
         A row of `prompt` and `audio` for each, its path from `folder`'s parent.
     """
     draw = generator("captioned sounds")
+    one = [(name, (event,)) for event, name in enumerate(EVENTS)]
+    two = list(zip(CAPTIONS, ORDERS, strict=True))
+    kinds = [*two, *two, *one]
     rows = []
     for number in range(count):
-        order = ORDERS[number % len(ORDERS)]
+        caption, events = kinds[number % len(kinds)]
         is_right = float(torch.rand((), generator=draw)) < right
         path = folder / f"{number:04d}.wav"
-        write_wav(make_sound(order if is_right else reverse(order), draw), path)
-        rows.append({"prompt": CAPTIONS[number % len(ORDERS)], "audio": f"{folder.name}/{path.name}"})
+        write_wav(make_sound(events if is_right else events[::-1], draw), path)
+        rows.append({"prompt": caption, "audio": f"{folder.name}/{path.name}"})
     return rows
 
 

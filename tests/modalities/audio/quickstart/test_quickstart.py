@@ -66,7 +66,7 @@ def test_results_are_written_for_machines(run: Path) -> None:
 def test_the_data_is_there_to_be_looked_at(run: Path) -> None:
     rows = {path.stem: running.rows_of(path) for path in (*run.glob("*.jsonl"), *run.glob("seed-7/*.jsonl"))}
     assert {name: len(found) for name, found in rows.items()} == {
-        "sounds": 24,
+        "sounds": 28,
         "pairs": 12,
         "coin_pairs": 12,
         "held_out_pairs": 4,
@@ -148,9 +148,9 @@ def test_order_is_learned_from_the_labels(tmp_path: Path, monkeypatch: pytest.Mo
     whole = Plan()
     plan = replace(
         whole,
-        learn=replace(whole.learn, length={"max_steps": 200}),
-        align={"crpo": replace(whole.align["crpo"], length={"max_steps": 50})},
-        captioned=360,
+        learn=replace(whole.learn, length={"max_steps": 240}),
+        align={"crpo": replace(whole.align["crpo"], length={"max_steps": 60})},
+        captioned=420,
         pairs=144,
         sounds=6,
         held_out=12,

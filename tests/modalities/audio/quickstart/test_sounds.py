@@ -12,6 +12,7 @@ from modalign.modalities.audio.quickstart.judging import MEL, OrderJudge, spectr
 from modalign.modalities.audio.quickstart.preference import write_pairs
 from modalign.modalities.audio.quickstart.sounds import (
     CAPTIONS,
+    EVENTS,
     ORDERS,
     RATE,
     SAMPLES,
@@ -78,13 +79,21 @@ def test_spectrograms_are_standardised(sounds: list[Clip]) -> None:
 
 
 def test_captioned_sounds_are_in_order_as_often_as_asked(judge: OrderJudge, tmp_path: Path) -> None:
-    rows = write_captioned(tmp_path / "sounds", COUNT, right=0.6)
-    prompts = [row["prompt"] for row in rows]
-    files = [Media(str(tmp_path / row["audio"])) for row in rows]
+    rows = write_captioned(tmp_path / "sounds", 280, right=0.6)
+    prompts = [row["prompt"] for row in rows if row["prompt"] in CAPTIONS]
+    files = [Media(str(tmp_path / row["audio"])) for row in rows if row["prompt"] in CAPTIONS]
     right, swapped = judge.score(prompts, files), judge.swapped(prompts, files)
-    assert torch.equal(right + swapped, torch.ones(COUNT))
+    assert torch.equal(right + swapped, torch.ones(240))
     assert right.mean().item() == pytest.approx(0.6, abs=0.1)
-    assert {prompts.count(caption) for caption in CAPTIONS} == {COUNT // 12}
+    assert {prompts.count(caption) for caption in CAPTIONS} == {20}
+
+
+def test_captioned_sounds_of_one_event_are_that_event_throughout(judge: OrderJudge, tmp_path: Path) -> None:
+    rows = [row for row in write_captioned(tmp_path / "sounds", 56, right=0.6) if row["prompt"] in EVENTS]
+    heard = judge.heard([Media(str(tmp_path / row["audio"])) for row in rows])
+    asked = [EVENTS.index(row["prompt"]) for row in rows]
+    assert heard.tolist() == [[event, event] for event in asked]
+    assert sorted(asked) == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_pairs_are_right_against_reversed_and_differ_by_seed(judge: OrderJudge, tmp_path: Path) -> None:
