@@ -105,7 +105,8 @@ def _check_forward(model: Any, prompt: MediaPrompt, tokens: MediaTokenizer) -> N
         raise ConfigError(
             f"{type(model).__name__} cannot take the sounds of its {type(tokens.processor).__name__}: {error}", CURE
         ) from error
-    if not torch.equal(first, second):
+    # Some GPU kernels add in another order each time.
+    if not torch.allclose(first.float(), second.float(), rtol=1e-3, atol=1e-3, equal_nan=True):
         raise ConfigError(
             f"{type(model).__name__} hears the same sound in another way each time, so that policy and reference would "
             "hear different ones.",
