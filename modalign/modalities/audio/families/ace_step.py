@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from modalign.core.errors import UserError
 from modalign.modalities.audio.families.base import AudioFamily, AudioGeometry, SamplingRequest, check_numbers, chosen
-from modalign.modalities.audio.families.equal_lengths import by_length
+from modalign.modalities.audio.families.equal_lengths import by_length, by_prompt_length
 from modalign.modalities.audio.families.oobleck import decoded, encoded, hop_of
 from modalign.modalities.diffusion.family import Conditioning
 from modalign.modalities.diffusion.frozen_outputs import Record, stacked_prompts
@@ -87,13 +87,11 @@ class AceStep(AudioFamily):
         self, denoiser: nn.Module, noisy: Tensor, time: Tensor, text: Conditioning, numbers: Tensor | None
     ) -> Tensor:
         """See `DiffusionFamily.predict`; `numbers` play no part. Prompts of each length run by themselves."""
-        lengths = text["prompt_mask"].sum(1).tolist()
 
-        def run(places: list[int]) -> Tensor:
-            states = text["prompt_embeds"][places, : lengths[places[0]]]
+        def run(places: list[int], states: Tensor) -> Tensor:
             return self._velocity(unwrapped(denoiser), noisy[places], time[places], states)
 
-        return by_length(lengths, run)
+        return by_prompt_length(text, run)
 
     def _velocity(self, denoiser: Any, noisy: Tensor, time: Tensor, states: Tensor) -> Tensor:
         dtype = weights_dtype(denoiser)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from modalign.modalities.diffusion.family import Conditioning
+
 
 def by_length(lengths: Sequence[int], run: Callable[[list[int]], Tensor]) -> Tensor:
     """What is made of N prompts, those of each length by themselves.
@@ -23,3 +25,18 @@ def by_length(lengths: Sequence[int], run: Callable[[list[int]], Tensor]) -> Ten
         order += places
     together = torch.cat(made)
     return together[torch.tensor(order, device=together.device).argsort()]
+
+
+def by_prompt_length(text: Conditioning, run: Callable[[list[int], Tensor], Tensor]) -> Tensor:
+    """What a network makes of N encoded prompts, those of each length by themselves.
+
+    Args:
+        text: `prompt_embeds` `(N, T, C)` and `prompt_mask` `(N, T)`, which fills up at the end.
+        run: From the places of prompts of one length, and their `(places, tokens, C)` without what fills them up, to
+            what is made of them, `(places, ...)`.
+
+    Returns:
+        `(N, ...)`, in the order of `text`.
+    """
+    lengths = text["prompt_mask"].sum(1).tolist()
+    return by_length(lengths, lambda places: run(places, text["prompt_embeds"][places, : lengths[places[0]]]))

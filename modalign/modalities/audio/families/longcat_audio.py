@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modalign.modalities.audio.families.base import AudioFamily, AudioGeometry, SamplingRequest, check_numbers, chosen
-from modalign.modalities.audio.families.equal_lengths import by_length
+from modalign.modalities.audio.families.equal_lengths import by_length, by_prompt_length
 from modalign.modalities.diffusion.family import Conditioning
 from modalign.modalities.diffusion.loading import PipelineSource
 from modalign.modalities.diffusion.noise_process import NoiseProcess
@@ -78,13 +78,11 @@ class LongCatAudio(AudioFamily):
         self, denoiser: nn.Module, noisy: Tensor, time: Tensor, text: Conditioning, numbers: Tensor | None
     ) -> Tensor:
         """See `DiffusionFamily.predict`; `numbers` play no part. Prompts of each length run by themselves."""
-        lengths = text["prompt_mask"].sum(1).tolist()
 
-        def run(places: list[int]) -> Tensor:
-            states = text["prompt_embeds"][places, : lengths[places[0]]]
+        def run(places: list[int], states: Tensor) -> Tensor:
             return _velocity(unwrapped(denoiser), noisy[places], time[places], states)
 
-        return by_length(lengths, run)
+        return by_prompt_length(text, run)
 
     def call(self, pipeline: Any, request: SamplingRequest) -> Tensor:
         """See `AudioFamily.call`; the pipeline would round lengths down to whole latents, which are cut here."""
